@@ -35,6 +35,7 @@ comma := ,
 .PHONY: lint lint-charts dependencies advisories test test-faults test-alerts screenshots test-matrix soak
 .PHONY: bench bench-scale bench-leak bench-plot fuzz demo up down run
 .PHONY: binaries image test-image
+.PHONY: node cluster test-node
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -186,14 +187,33 @@ fuzz: tools ## Run every fuzz target for SECONDS_EACH seconds (60); needs cargo-
 	    -max_total_time=$(SECONDS_EACH) -timeout=60 -max_len=8192 -print_final_stats=1; \
 	done
 
+# The image for this machine alone is built for its own node.
+cluster test-node: PLATFORMS := linux/$(subst aarch64,arm64,$(subst x86_64,amd64,$(shell uname -m)))
+# What Debian and its derivatives have in packages: root gets it installed. `cluster check` prints what is missing after that.
+NODE_PACKAGES := containernetworking-plugins iproute2 nftables runc
+node: plane
+	@target/debug/cluster check 2>/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update --quiet=2 && \
+	  apt-get install --yes --quiet=2 --no-install-recommends $(NODE_PACKAGES); } >/dev/null 2>&1 || true
+	@target/debug/cluster check && target/debug/cluster build
+
+test-node: node image ## Run the tests of the image and the chart in pods on a real node; needs root
+	@$(CARGO) test --locked --workspace --test cleanup --test node -- --include-ignored
+
+# Only the last line is for the shell.
+cluster: node ## Start a cluster of one node with the product in pods, and leave it running; prints one export line; needs root
+	@$(MAKE) --no-print-directory image PLATFORMS=$(PLATFORMS) >&2
+	@target/debug/cluster up
+
 demo: plane ## Execute the main workflow from start to end; half a minute after the builds
 	@$(PLANE) demo
 
 up: plane ## Start a control plane with the operator, and leave it running; prints one export line
 	@$(PLANE) up
 
-down: ## Stop what `make up` started
+down: ## Stop what `make up` and `make cluster` started
 	@$(PLANE) down
+	@[ ! -x target/debug/cluster ] || target/debug/cluster down
 
 run: build ## Rebuild, and restart the operator on the control plane of `make up`
 	@$(PLANE) run

@@ -23,8 +23,10 @@ static PATTERNS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
         // User name and password in an address.
         (r#"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/"'\\]+@"#.to_owned(), format!("${{1}}{REDACTED}@")),
         // NAME=value, as in environments and command lines, and "name":"value", as in JSON and YAML.
-        (format!(r#"(?i)\b({secret}\\?["']?\s*=\s*)(?:\\?"[^"]*?\\?"|'[^']*'|[^\s,;&"'\\\])}}]+)"#), format!("${{1}}{REDACTED}")),
-        (format!(r#"(?i)\b({secret}\\?["']?\s*:\s*)(?:\\?"[^"]*?\\?"|'[^']*')"#), format!("${{1}}{REDACTED}")),
+        // The quotes stay: without them a line of JSON would be none any more.
+        (format!(r#"(?i)\b({secret}\\?["']?\s*[=:]\s*\\?")[^"]*?(\\?")"#), format!("${{1}}{REDACTED}${{2}}")),
+        (format!(r#"(?i)\b({secret}\\?["']?\s*[=:]\s*')[^']*(')"#), format!("${{1}}{REDACTED}${{2}}")),
+        (format!(r#"(?i)\b({secret}\\?["']?\s*=\s*)[^\s,;&"'\\\])}}]+"#), format!("${{1}}{REDACTED}")),
     ]
     .into_iter()
     .filter_map(|(pattern, replacement)| Some((Regex::new(&pattern).ok()?, replacement)))
@@ -67,7 +69,7 @@ mod tests {
 
     #[test]
     fn f39_no_secret_is_left() {
-        assert_eq!(PATTERNS.len(), 6, "a pattern is not valid");
+        assert_eq!(PATTERNS.len(), 7, "a pattern is not valid");
         for text in [
             r#"auth exec command 'AZURE_CLIENT_SECRET="S3cr3t word" /bin/x "--password=S3cr3t"' failed"#,
             r#"stdout: "{\"status\":{\"token\":\"S3cr3t\"}}""#,
@@ -110,5 +112,8 @@ mod tests {
         Redacting(&mut said).write_all(line.as_bytes()).unwrap();
         let said = String::from_utf8(said).unwrap();
         assert!(!said.contains(SECRET), "{said}");
+        let entry: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(entry["token"], REDACTED);
+        assert_eq!(entry["why"], "failed: env PASSWORD=\"[redacted]\" at http://[redacted]@b");
     }
 }

@@ -82,6 +82,12 @@ fn prose(ending: &str, text: &str) -> Vec<(usize, String)> {
             let comment = |(number, line): (usize, &str)| Some((number + 1, line.split_once('#')?.1.to_owned()));
             text.lines().enumerate().filter_map(comment).collect()
         }
+        // Comments and messages; a command may be called as it likes.
+        "sh" => {
+            let is_prose = |line: &&str| line.contains('#') || line.contains("echo ");
+            let lines = text.lines().enumerate().filter(|(_, line)| is_prose(line));
+            lines.map(|(number, line)| (number + 1, line.to_owned())).collect()
+        }
         _ => text.lines().enumerate().map(|(number, line)| (number + 1, line.to_owned())).collect(),
     }
 }

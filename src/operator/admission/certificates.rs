@@ -201,7 +201,8 @@ impl Keeper<'_> {
                         Plan::RenewAll(why) | Plan::RenewLeaf(why) => why,
                         Plan::Keep | Plan::DropOld => "every replica has switched to the new CA",
                     };
-                    info!(secret = name, why, "certificate written");
+                    // A field named `secret` would be redacted.
+                    info!(object = name, why, "certificate written");
                     return Ok(made);
                 }
                 Err(error) if error.answer().is_some_and(kube::core::Status::is_conflict) => {}

@@ -1,4 +1,5 @@
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,12 +9,12 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::{ADMIN, Error, Result, issuer};
+use crate::{ADMIN, Error, NODE, Result, issuer};
 
 /// The control plane's certificate authority and the certificates that it signed, as files in one directory: `ca.crt`, `<name>.crt`,
-/// `<name>.key` for `server`, `issuer`, `proxy`, `admin` and `controller-manager`, the pair `service-accounts.key`, `service-accounts.pub`,
-/// and the key for ID tokens.
-pub(crate) fn write(directory: &Path) -> Result<()> {
+/// `<name>.key` for `server`, `issuer`, `proxy`, `admin` and the components, the pair `service-accounts.key`, `service-accounts.pub`, and the
+/// key for ID tokens. The API server also has the `addresses`.
+pub(crate) fn write(directory: &Path, addresses: &[Ipv4Addr]) -> Result<()> {
     fs::create_dir_all(directory).map_err(Error::path("create", directory))?;
     let mut authority = named("jit-rbac local control plane", None);
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -23,11 +24,14 @@ pub(crate) fn write(directory: &Path) -> Result<()> {
     let issuer = Issuer::new(authority, key);
 
     for (name, mut params) in [
-        ("server", serving("kube-apiserver")?),
-        ("issuer", serving("issuer")?),
-        ("proxy", serving("proxy")?),
+        ("server", serving("kube-apiserver", addresses)?),
+        ("issuer", serving("issuer", &[])?),
+        ("proxy", serving("proxy", &[])?),
         ("admin", named(ADMIN, Some("system:masters"))),
         ("controller-manager", named("system:kube-controller-manager", None)),
+        ("scheduler", named("system:kube-scheduler", None)),
+        ("kube-proxy", named("system:kube-proxy", None)),
+        ("kubelet", named(&format!("system:node:{NODE}"), Some("system:nodes"))),
     ] {
         if params.extended_key_usages.is_empty() {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -61,8 +65,9 @@ pub(crate) fn tls(directory: &Path, name: &str) -> Result<ServerConfig> {
 }
 
 /// Returns the parameters of a certificate for a server on this machine.
-fn serving(name: &str) -> Result<CertificateParams> {
-    let mut params = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+fn serving(name: &str, addresses: &[Ipv4Addr]) -> Result<CertificateParams> {
+    let names = ["127.0.0.1", "localhost"].map(str::to_owned).into_iter().chain(addresses.iter().map(Ipv4Addr::to_string));
+    let mut params = CertificateParams::new(names.collect::<Vec<_>>())?;
     params.distinguished_name.push(DnType::CommonName, name);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     Ok(params)

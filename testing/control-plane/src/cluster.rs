@@ -166,6 +166,12 @@ impl Cluster {
         Ok(command)
     }
 
+    /// Runs Helm as the admin and waits for it.
+    pub async fn run_helm(&self, args: &[&str]) -> Result<Said> {
+        let mut command = self.helm()?;
+        run(command.args(args), None).await
+    }
+
     /// Runs kubectl as a user and waits for it.
     pub async fn run(&self, user: &str, args: &[&str]) -> Result<Said> {
         let mut command = self.kubectl(user)?;
@@ -191,8 +197,9 @@ impl Cluster {
         self.write(&self.kubeconfig(), ADMIN, &all)
     }
 
-    /// Writes a kubeconfig for a client certificate in the directory of certificates.
-    pub(crate) fn kubeconfig_for_certificate(&self, name: &str) -> Result<PathBuf> {
+    /// Writes a kubeconfig for a client certificate in the directory of certificates: `controller-manager`, `scheduler`, `kube-proxy` or
+    /// `kubelet`.
+    pub fn kubeconfig_for_certificate(&self, name: &str) -> Result<PathBuf> {
         self.write_one(name, &self.certificate(name))
     }
 
@@ -262,7 +269,9 @@ impl Cluster {
         Ok(command)
     }
 
-    pub(crate) fn pki(&self) -> PathBuf {
+    /// Returns the directory of certificates and keys.
+    #[must_use]
+    pub fn pki(&self) -> PathBuf {
         self.directory.join("pki")
     }
 

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::process::Spec;
-use crate::{Binaries, Error, Result, User};
+use crate::{ADMIN, Binaries, Error, Result, User};
 
 /// Logs every call at level `Metadata`; the stage `RequestReceived`, in which no result is known yet, is left out.
 const AUDIT_POLICY: &str = "\
@@ -25,7 +26,14 @@ pub(crate) struct Layout {
     pub(crate) etcd_port: u16,
     pub(crate) etcd_peer_port: u16,
     pub(crate) apiserver_port: u16,
+    /// The address of the API server for nodes and pods, if there are any.
+    pub(crate) node_address: Option<Ipv4Addr>,
 }
+
+/// The range of the cluster IPs of Services.
+const SERVICES: &str = "10.0.0.0/24";
+/// The cluster IP of the Service `kubernetes`, the first one of the range.
+pub(crate) const API_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
 impl Layout {
     /// The directory of certificates and keys.
@@ -90,22 +98,17 @@ impl Layout {
             &binaries.kube_apiserver,
             [
                 flag("etcd-servers", self.etcd_address()),
-                flag("bind-address", "127.0.0.1"),
                 flag("secure-port", self.apiserver_port.to_string()),
                 flag("tls-cert-file", pki.join("server.crt")),
                 flag("tls-private-key-file", pki.join("server.key")),
                 flag("client-ca-file", pki.join("ca.crt")),
                 flag("token-auth-file", self.directory.join("tokens.csv")),
                 flag("authentication-config", self.directory.join("authentication.yaml")),
-                flag("authorization-mode", "RBAC"),
                 flag("service-account-issuer", "https://kubernetes.default.svc"),
                 flag("service-account-key-file", pki.join("service-accounts.pub")),
                 flag("service-account-signing-key-file", pki.join("service-accounts.key")),
-                flag("service-cluster-ip-range", "10.0.0.0/24"),
+                flag("service-cluster-ip-range", SERVICES),
                 flag("allow-privileged", "true"),
-                flag("endpoint-reconciler-type", "none"),
-                // These admission plugins are about pods, of which there are none without nodes.
-                flag("disable-admission-plugins", "ServiceAccount,TaintNodesByCondition,Priority,DefaultTolerationSeconds"),
                 flag("audit-policy-file", self.directory.join("audit-policy.yaml")),
                 flag("audit-log-path", self.audit_log()),
                 // Megabytes; the readers of the log expect one file.
@@ -113,12 +116,42 @@ impl Layout {
             ],
             more,
         )
+        .with(self.apiserver_for_pods())
+    }
+
+    /// Returns the API server's flags that depend on whether there are nodes.
+    fn apiserver_for_pods(&self) -> Vec<OsString> {
+        let Some(address) = self.node_address else {
+            return vec![
+                flag("bind-address", "127.0.0.1"),
+                flag("authorization-mode", "RBAC"),
+                flag("endpoint-reconciler-type", "none"),
+                // These admission plugins are about pods, of which there are none without nodes.
+                flag("disable-admission-plugins", "ServiceAccount,TaintNodesByCondition,Priority,DefaultTolerationSeconds"),
+            ];
+        };
+        let pki = self.pki();
+        vec![
+            flag("bind-address", "0.0.0.0"),
+            // The endpoint of the Service `kubernetes`, which pods use.
+            flag("advertise-address", address.to_string()),
+            flag("authorization-mode", "Node,RBAC"),
+            flag("enable-admission-plugins", "NodeRestriction"),
+            flag("kubelet-preferred-address-types", "InternalIP"),
+            flag("kubelet-client-certificate", pki.join(format!("{ADMIN}.crt"))),
+            flag("kubelet-client-key", pki.join(format!("{ADMIN}.key"))),
+        ]
     }
 
     pub(crate) fn controller_manager(&self, binaries: &Binaries, kubeconfig: &Path) -> Spec {
         let pki = self.pki();
-        let controllers = "namespace-controller,garbage-collector-controller,\
-             serviceaccount-controller,clusterrole-aggregation-controller";
+        let controllers = match self.node_address {
+            Some(_) => "*",
+            None => {
+                "namespace-controller,garbage-collector-controller,\
+                 serviceaccount-controller,clusterrole-aggregation-controller"
+            }
+        };
         self.spec(
             "kube-controller-manager",
             &binaries.kube_controller_manager,

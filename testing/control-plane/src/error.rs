@@ -84,13 +84,13 @@ impl From<kube::Error> for Error {
 
 impl Error {
     /// Adds the operation on a file or process to an error, for use in `map_err`.
-    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+    pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
     }
 
     /// The same for one path.
-    pub(crate) fn path(what: &str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    pub fn path(what: &str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         Self::io(format!("{what} {}", path.display()))
     }
 }

@@ -1,5 +1,6 @@
 use std::env;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Api;
 
-use crate::components::Layout;
+use crate::components::{API_SERVICE, Layout};
 use crate::error::brief;
 use crate::issuer::{Issuer, configuration};
 use crate::ports::free_port;
@@ -40,6 +41,11 @@ pub struct Options {
     /// Keeps the directory, however this process ends, and continues with the data that an earlier control plane stored in it.
     /// Certificates, tokens and ports are new each time.
     pub keep: bool,
+    /// The address of this machine, or of this network namespace, at which nodes and pods reach the API server. With it the control plane
+    /// has all controllers and admission plugins, and authorizes nodes. Without it there are no pods.
+    pub node_address: Option<Ipv4Addr>,
+    /// The API server's port, where it must be a specific one.
+    pub apiserver_port: Option<u16>,
 }
 
 /// A running control plane. Dropping it ends it and removes its files, unless they are kept or the environment has `KEEP=1`.
@@ -86,10 +92,16 @@ impl Plane {
         if keep {
             eprintln!("The files of the control plane stay in {}", directory.display());
         }
-        let layout =
-            Layout { directory: directory.clone(), etcd_port: free_port()?, etcd_peer_port: free_port()?, apiserver_port: free_port()? };
+        let layout = Layout {
+            directory: directory.clone(),
+            etcd_port: free_port()?,
+            etcd_peer_port: free_port()?,
+            apiserver_port: options.apiserver_port.map_or_else(free_port, Ok)?,
+            node_address: options.node_address,
+        };
         let pki = layout.pki();
-        certificates::write(&pki)?;
+        let addresses: Vec<_> = options.node_address.into_iter().flat_map(|address| [address, API_SERVICE]).collect();
+        certificates::write(&pki, &addresses)?;
         let issuer = Issuer::start(&pki)?;
         let ca = pki.join("ca.crt");
         let ca = fs::read_to_string(&ca).map_err(Error::path("read", &ca))?;

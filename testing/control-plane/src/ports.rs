@@ -12,7 +12,7 @@ const TRIES: usize = 200;
 ///
 /// It is below the kernel's range for outgoing connections. A server that is killed and started again must find its port free, and a client
 /// that keeps connecting meanwhile could otherwise be given that very port as its source.
-pub(crate) fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<u16> {
     let width = first_outgoing_port().saturating_sub(FIRST);
     if width > 1000 {
         for _ in 0..TRIES {

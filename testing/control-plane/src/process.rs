@@ -18,14 +18,25 @@ const TAIL: usize = 15;
 
 /// The command of a process.
 #[derive(Clone, Debug)]
-pub(crate) struct Spec {
+pub struct Spec {
     /// Its display name; also the name of its log file.
-    pub(crate) name: String,
-    pub(crate) program: PathBuf,
-    pub(crate) args: Vec<OsString>,
-    pub(crate) env: Vec<(String, OsString)>,
+    pub name: String,
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Environment variables in addition to those of this program.
+    pub env: Vec<(String, OsString)>,
     /// The log, appended to at every start.
-    pub(crate) log: PathBuf,
+    pub log: PathBuf,
+}
+
+impl Spec {
+    /// Adds arguments before the others, so that those override them.
+    pub(crate) fn with(mut self, first: Vec<OsString>) -> Self {
+        self.args.splice(..0, first);
+        self
+    }
 }
 
 /// A process that can be killed, paused, ended and started again. It is killed when this is dropped, and when this program dies.
@@ -51,7 +62,7 @@ pub struct ProcessRecord {
 
 impl Process {
     /// Starts it.
-    pub(crate) fn spawn(spec: Spec, reaper: &Arc<Reaper>) -> Result<Self> {
+    pub fn spawn(spec: Spec, reaper: &Arc<Reaper>) -> Result<Self> {
         let process = Self { spec, child: Mutex::new(None), log_before: AtomicU64::new(0), reaper: Arc::clone(reaper) };
         process.start()?;
         Ok(process)
@@ -179,7 +190,7 @@ impl Process {
     }
 
     /// Returns what another process needs to find it again.
-    pub(crate) fn record(&self) -> Result<ProcessRecord> {
+    pub fn record(&self) -> Result<ProcessRecord> {
         self.check()?;
         let name = self.name().to_owned();
         let pid = self.pid().unwrap_or_default();
@@ -188,7 +199,7 @@ impl Process {
     }
 
     /// Forgets the process, which continues to run.
-    pub(crate) fn detach(&self) {
+    pub fn detach(&self) {
         self.lock().take();
     }
 

@@ -8,6 +8,9 @@ use crate::{Error, Result};
 /// The context and user of the cluster's admin, who holds a certificate of `system:masters`.
 pub const ADMIN: &str = "admin";
 
+/// The name of the node, where there is one.
+pub const NODE: &str = "node-1";
+
 /// The number of groups of the user `crowd`, in addition to `devs`.
 const CROWD: usize = 1_000;
 

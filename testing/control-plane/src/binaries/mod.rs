@@ -58,7 +58,7 @@ impl Binaries {
             None => build::helm()?,
         };
         if let Some(own) = Own::find(places, chosen) {
-            let built = if own.is_whole() { None } else { Some(build::kubernetes(release)?) };
+            let built = if own.is_whole() { None } else { Some(build::control_plane(release)?) };
             if let Some(binaries) = own.complete(built.as_deref(), release, &helm) {
                 return Ok(binaries);
             }
@@ -68,13 +68,47 @@ impl Binaries {
                 own.apiserver.0.display()
             );
         }
-        let built = build::kubernetes(release)?;
+        let built = build::control_plane(release)?;
         Ok(Self {
             etcd: built.join("etcd"),
             kube_apiserver: built.join("kube-apiserver"),
             kube_controller_manager: built.join("kube-controller-manager"),
             kubectl: built.join("kubectl"),
             helm,
+        })
+    }
+}
+
+/// The programs of a node that no package provides in the needed version: those of Kubernetes and of containerd.
+#[derive(Clone, Debug)]
+pub struct NodeBinaries {
+    /// kubelet.
+    pub kubelet: PathBuf,
+    /// kube-scheduler, which belongs to the control plane but has no work without nodes.
+    pub kube_scheduler: PathBuf,
+    /// kube-proxy.
+    pub kube_proxy: PathBuf,
+    /// Kubernetes' own `pause`, the process of a pod's sandbox; a static program.
+    pub pause: PathBuf,
+    /// containerd. Its shim for runc is in the same directory.
+    pub containerd: PathBuf,
+    /// ctr, containerd's command-line client.
+    pub ctr: PathBuf,
+}
+
+impl NodeBinaries {
+    /// Finds them in the cache, and builds the missing ones, which takes minutes and is reported on stderr. The environment's
+    /// `KUBERNETES_VERSION` selects the minor version of Kubernetes.
+    pub fn find() -> Result<Self> {
+        let kubernetes = build::node(Release::chosen()?.unwrap_or(Release::USUAL))?;
+        let containerd = build::containerd()?;
+        Ok(Self {
+            kubelet: kubernetes.join("kubelet"),
+            kube_scheduler: kubernetes.join("kube-scheduler"),
+            kube_proxy: kubernetes.join("kube-proxy"),
+            pause: kubernetes.join("pause"),
+            containerd: containerd.join("containerd"),
+            ctr: containerd.join("ctr"),
         })
     }
 }

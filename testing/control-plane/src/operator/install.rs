@@ -10,9 +10,9 @@ use crate::cluster::run;
 use crate::{ADMIN, Cluster, Error, Result};
 
 /// The operator's namespace.
-pub(super) const NAMESPACE: &str = "jit-system";
+pub const NAMESPACE: &str = "jit-system";
 /// The Helm release; the chart derives the names of its objects from it.
-const RELEASE: &str = "jit-rbac";
+pub const RELEASE: &str = "jit-rbac";
 /// The validity of the two identities' tokens: longer than a control plane is kept.
 const TOKEN_LIFE: &str = "--duration=720h";
 

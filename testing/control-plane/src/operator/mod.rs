@@ -19,6 +19,8 @@ use crate::process::Spec;
 use crate::programs::program;
 use crate::{Cluster, Error, ProcessRecord, Proxy, Reaper, Result};
 use install::Installed;
+pub use install::{NAMESPACE, RELEASE};
+pub use probe::wait_until_guarded;
 pub use server::Server;
 
 /// The default time limit for a process of the operator to become ready.

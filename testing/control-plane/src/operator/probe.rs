@@ -25,7 +25,7 @@ const PROBE: &str = "jitrbac.dev/probe";
 const GUARDS: &str = "jitrbac.dev/guards";
 
 /// Waits until the policies for requests deny their probes and the webhook answers. All writes are dry runs.
-pub(super) async fn wait_until_guarded(cluster: &Cluster) -> Result<()> {
+pub async fn wait_until_guarded(cluster: &Cluster) -> Result<()> {
     let client = cluster.client(ADMIN).await?;
     let mut wanted: Vec<_> =
         policies(&client).await?.into_iter().map(|name| (format!("ValidatingAdmissionPolicy '{name}'"), Some(name))).collect();
