@@ -7,7 +7,10 @@ krew=$1
 files=target/release-files
 architecture=$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
 archive=$(echo "$files"/kubectl-jit_*_linux_"$architecture".tar.gz)
-[ -e "$archive" ] && [ -e "$files/jit.yaml" ] || { echo "the archives are missing: run 'make archives krew' first" >&2; exit 1; }
+if [ ! -e "$archive" ] || [ ! -e "$files/jit.yaml" ]; then
+  echo "the archives are missing: run 'make archives krew' first" >&2
+  exit 1
+fi
 KREW_ROOT=$(mktemp --directory)
 export KREW_ROOT
 trap 'rm -rf "$KREW_ROOT"' EXIT
