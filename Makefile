@@ -37,6 +37,9 @@ TOOLS := $(if $(filter /%,$(XDG_CACHE_HOME)),$(XDG_CACHE_HOME),$(HOME)/.cache)/j
 PLATFORMS ?= linux/amd64,linux/arm64
 # The platforms of `make archives`. For darwin/amd64 and darwin/arm64, SDKROOT must be the SDK of macOS.
 PLUGIN_PLATFORMS ?= linux/amd64,linux/arm64,windows/amd64,windows/arm64
+# The program and the image of `make charts`.
+HELM ?= helm
+CHART_IMAGE ?=
 # The repository of the releases on GitHub, in the manifest for krew.
 REPOSITORY ?= OWNER/NAME
 comma := ,
@@ -44,7 +47,7 @@ comma := ,
 .PHONY: help rust tools cargo-deny zigbuild buildah qemu-aarch64-static build release plane crds chart-readmes commands plugin refusal-pages refusals transcripts
 .PHONY: lint lint-charts dependencies advisories test test-faults test-matrix soak
 .PHONY: bench bench-scale bench-leak bench-plot fuzz demo up down run
-.PHONY: binaries image test-image plugin-binaries archives sbom krew checksums syft cosign krew-tool actionlint tools-path lint-release
+.PHONY: binaries image test-image plugin-binaries archives charts sbom krew checksums syft cosign krew-tool actionlint tools-path lint-release
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -123,6 +126,11 @@ plugin-binaries: zigbuild ## Build reproducible binaries of the plugin for PLUGI
 
 archives: plugin-binaries ## Pack the plugin for PLUGIN_PLATFORMS into target/release-files
 	@for platform in $(subst $(comma), ,$(PLUGIN_PLATFORMS)); do release/archive.sh "$$platform"; done
+
+# With CHART_IMAGE, such as ghcr.io/example/jit-rbac, the packed chart installs the image of `make image` by its digest.
+charts: ## Pack the charts into target/release-files; needs Helm
+	@command -v "$(HELM)" >/dev/null || { echo "Helm is missing: install it so that 'helm' is on the PATH, or set HELM to its path" >&2; exit 1; }
+	@release/charts.sh "$(HELM)" "$(CHART_IMAGE)"
 
 sbom: syft ## Write the SBOMs of the image and the plugin that were built into target/release-files
 	@PATH="$(TOOLS)/bin:$$PATH" release/sbom.sh
