@@ -25,16 +25,29 @@ KUBE_SCORE_VERSION := v1.20.0
 
 # The oldest accepted version of cargo-deny, and the cache for it: that of testing/control-plane, outside of the checkout.
 DENY_VERSION := 0.20.2
+# The versions of the tools of releases, which are built into the same cache.
+AUDITABLE_VERSION := 0.7.7
+SYFT := github.com/anchore/syft/cmd/syft@v1.57.1
+COSIGN := github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3
+KREW := sigs.k8s.io/krew/cmd/krew@v0.4.3
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 TOOLS := $(if $(filter /%,$(XDG_CACHE_HOME)),$(XDG_CACHE_HOME),$(HOME)/.cache)/jit-rbac/tools
 
 # The platforms of `make image` and `make binaries`, with commas between them.
 PLATFORMS ?= linux/amd64,linux/arm64
+# The platforms of `make archives`. For darwin/amd64 and darwin/arm64, SDKROOT must be the SDK of macOS.
+PLUGIN_PLATFORMS ?= linux/amd64,linux/arm64,windows/amd64,windows/arm64
+# The program and the image of `make charts`.
+HELM ?= helm
+CHART_IMAGE ?=
+# The repository of the releases on GitHub, in the manifest for krew.
+REPOSITORY ?= OWNER/NAME
 comma := ,
 
 .PHONY: help rust tools cargo-deny zigbuild buildah qemu-aarch64-static prometheus chromium build release plane crds chart-readmes commands plugin refusal-pages refusals transcripts
 .PHONY: lint lint-charts dependencies advisories test test-faults test-alerts screenshots test-matrix soak
 .PHONY: bench bench-scale bench-leak bench-plot fuzz demo up down run
-.PHONY: binaries image test-image
+.PHONY: binaries image test-image plugin-binaries archives charts sbom krew checksums syft cosign krew-tool actionlint tools-path lint-release
 .PHONY: node cluster test-node
 
 help: ## List the targets
@@ -56,8 +69,12 @@ cargo-deny: rust
 	    { echo "cargo-deny $(DENY_VERSION) cannot be built: install this or a later version so that 'cargo-deny' is on the PATH" >&2; exit 1; }; \
 	}
 
-# Exactly the versions of the file: the bytes of a binary depend on them.
+# Exactly these versions: the bytes of a binary depend on them.
 zigbuild: rust
+	@[ "$$("$(TOOLS)/bin/cargo-auditable" --version 2>/dev/null)" = "cargo-auditable $(AUDITABLE_VERSION)" ] || { \
+	  $(CARGO) install --quiet --locked --root "$(TOOLS)" --version $(AUDITABLE_VERSION) cargo-auditable || \
+	    { echo "cargo-auditable $(AUDITABLE_VERSION) cannot be built: it needs access to crates.io" >&2; exit 1; }; \
+	}
 	@cmp --silent release/requirements.txt "$(TOOLS)/zigbuild/requirements.txt" || { \
 	  echo "Installing cargo-zigbuild and zig: 400 MB, once per machine." >&2; \
 	  python3 -m venv --clear "$(TOOLS)/zigbuild" && \
@@ -101,12 +118,51 @@ plugin: rust ## Install kubectl jit with cargo install
 	@$(CARGO) install --quiet --locked --path src/kubectl-jit
 
 # The first build for a platform also compiles zig's libc.
-binaries: export PATH := $(TOOLS)/zigbuild/bin:$(PATH)
+binaries plugin-binaries: export PATH := $(TOOLS)/zigbuild/bin:$(TOOLS)/bin:$(PATH)
 binaries: zigbuild ## Build the static, reproducible binaries of the operator into target/binaries
 	@for platform in $(subst $(comma), ,$(PLATFORMS)); do release/binary.sh jit-rbac "$$platform"; done
 
 image: binaries buildah ## Build the image of the operator into target/image/jit-rbac.oci.tar; PLATFORMS=linux/amd64 limits it
 	@release/image.sh "$(PLATFORMS)"
+
+plugin-binaries: zigbuild ## Build reproducible binaries of the plugin for PLUGIN_PLATFORMS into target/binaries
+	@for platform in $(subst $(comma), ,$(PLUGIN_PLATFORMS)); do release/binary.sh kubectl-jit "$$platform"; done
+
+archives: plugin-binaries ## Pack the plugin for PLUGIN_PLATFORMS into target/release-files
+	@for platform in $(subst $(comma), ,$(PLUGIN_PLATFORMS)); do release/archive.sh "$$platform"; done
+
+# With CHART_IMAGE, such as ghcr.io/example/jit-rbac, the packed chart installs the image of `make image` by its digest.
+charts: ## Pack the charts into target/release-files; needs Helm
+	@command -v "$(HELM)" >/dev/null || { echo "Helm is missing: install it so that 'helm' is on the PATH, or set HELM to its path" >&2; exit 1; }
+	@release/charts.sh "$(HELM)" "$(CHART_IMAGE)"
+
+sbom: syft ## Write the SBOMs of the image and the plugin that were built into target/release-files
+	@PATH="$(TOOLS)/bin:$$PATH" release/sbom.sh
+
+krew: ## Write the manifest for krew, of the archives in target/release-files
+	@release/krew.sh "$(REPOSITORY)" >target/release-files/jit.yaml
+
+checksums: ## Write SHA256SUMS of all files in target/release-files
+	@cd target/release-files && rm -f SHA256SUMS* && sha256sum -- * >SHA256SUMS
+
+syft: GO_TOOL := $(SYFT)
+cosign: GO_TOOL := $(COSIGN)
+krew-tool: GO_TOOL := $(KREW)
+actionlint: GO_TOOL := $(ACTIONLINT)
+# A Go program of exactly this version. The file beside it says which one was built.
+syft cosign krew-tool actionlint:
+	@command -v go >/dev/null || { echo "Go is missing: install it so that 'go' is on the PATH" >&2; exit 1; }
+	@name=$$(basename "$(firstword $(subst @, ,$(GO_TOOL)))"); [ "$$(cat "$(TOOLS)/bin/$$name.version" 2>/dev/null)" = "$(GO_TOOL)" ] || { \
+	  echo "Building $$name: once per machine." >&2; \
+	  GOBIN="$(TOOLS)/bin" CGO_ENABLED=0 GOWORK=off go install -trimpath -ldflags "-s -w" "$(GO_TOOL)" && echo "$(GO_TOOL)" >"$(TOOLS)/bin/$$name.version"; \
+	}
+
+tools-path:
+	@echo "$(TOOLS)/bin"
+
+lint-release: actionlint krew-tool ## Check the workflows, and install the plugin's archive with krew as its users do
+	@"$(TOOLS)/bin/actionlint"
+	@release/try-krew.sh "$(TOOLS)/bin/krew"
 
 refusal-pages: tools ## Generate the pages of docs/refusals and their index from src/api/reasons
 	@BLESS=1 $(CARGO) test --quiet --locked --test docs the_pages_are_what_is_rendered >/dev/null

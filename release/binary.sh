@@ -1,15 +1,26 @@
 #!/usr/bin/env bash
-# Builds one program for one platform, static and reproducible: release/binary.sh PACKAGE PLATFORM, for example jit-rbac linux/arm64.
-# The binary is target/binaries/PLATFORM/PACKAGE. `make binaries` calls this with the compilers of release/requirements.txt on the PATH.
+# Builds one program for one platform, reproducible, and static on Linux: release/binary.sh PACKAGE PLATFORM, for example jit-rbac linux/arm64.
+# The binary is target/binaries/PLATFORM/PACKAGE. The Makefile calls this with the compilers of release/requirements.txt on the PATH.
+#
+# For darwin the SDK of macOS must be in SDKROOT, since it may not be distributed; on a Mac, Xcode has it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-package=$1 platform=$2
+package=$1 platform=$2 suffix=
 
 case "$platform" in
   linux/amd64) target=x86_64-unknown-linux-musl ;;
   linux/arm64) target=aarch64-unknown-linux-musl ;;
-  *) echo "unknown platform '$platform': use linux/amd64 or linux/arm64" >&2; exit 1 ;;
+  darwin/amd64) target=x86_64-apple-darwin ;;
+  darwin/arm64) target=aarch64-apple-darwin ;;
+  windows/amd64) target=x86_64-pc-windows-gnu suffix=.exe ;;
+  windows/arm64) target=aarch64-pc-windows-gnullvm suffix=.exe ;;
+  *) echo "unknown platform '$platform': use linux, darwin or windows with /amd64 or /arm64" >&2; exit 1 ;;
 esac
+
+if [[ $platform = darwin/* && $(uname -s) != Darwin && -z "${SDKROOT:-}" ]]; then
+  echo "cannot build $package for $platform: SDKROOT must be the directory of a macOS SDK; without it, build on a Mac" >&2
+  exit 1
+fi
 
 [ -d "$(rustc --print target-libdir --target "$target")" ] || rustup --quiet target add "$target" || {
   echo "the standard library for $target is missing: install it with 'rustup target add $target'" >&2
@@ -26,9 +37,12 @@ for sources in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
 done
 flags+=$'\x1f'"--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rustc/$(rustc --version --verbose | sed -n 's/^commit-hash: //p')"
 
-# The package alone: built with the others, it would contain what only the plugin needs of their common dependencies. The encoded flags
-# replace those of the user's environment and configuration, and may contain spaces.
 # By default zig writes an executable for a fixed address. The kernel loads a position-independent one at a random address.
-CARGO_ENCODED_RUSTFLAGS="$flags" cargo-zigbuild rustc --quiet --locked --release --package "$package" --bin "$package" \
-  --target "$target" --target-dir target -- -C link-arg=-pie
-install -D "target/$target/release/$package" "target/binaries/$platform/$package"
+[[ $platform != linux/* ]] || flags+=$'\x1f'"-Clink-arg=-pie"
+
+# The package alone: built with the others, it would contain what only the plugin needs of their common dependencies. The encoded flags
+# replace those of the user's environment and configuration, and may contain spaces. `auditable` puts the list of crates into the binary, in
+# which scanners and `make sbom` look for it.
+CARGO_ENCODED_RUSTFLAGS="$flags" cargo auditable zigbuild --quiet --locked --release --package "$package" --target "$target" --target-dir target
+mkdir -p "target/binaries/$platform"
+install -m 0755 "target/$target/release/$package$suffix" "target/binaries/$platform/$package$suffix"

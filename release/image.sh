@@ -7,8 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 platforms=$1
 
-version=$(cargo pkgid --package jit-rbac)
-version=${version##*[@#]}
+version=$(release/version.sh)
 created=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 revision=${REVISION:-$(git describe --always --dirty --abbrev=40 --exclude '*')}
 name=${IMAGE:-localhost/jit-rbac:$version}

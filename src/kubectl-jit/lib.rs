@@ -22,6 +22,7 @@ mod manifest;
 mod near;
 mod objects;
 mod paint;
+mod platform;
 mod problem;
 mod profiles;
 mod prompt;

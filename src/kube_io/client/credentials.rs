@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, ErrorKind, Read, Write as _},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     thread,
 };
 
@@ -146,8 +146,7 @@ impl Plugin {
         let ended = child.wait().map_err(|error| self.not_run(&error))?;
         let said = stderr.and_then(|stderr| stderr.join().ok()).unwrap_or_default();
         if !ended.success() {
-            use std::os::unix::process::ExitStatusExt as _;
-            let how = match (ended.code(), ended.signal()) {
+            let how = match (ended.code(), signal(ended)) {
                 (Some(code), _) => format!("failed with exit code {code}"),
                 (None, signal) => format!("was terminated by signal {}", signal.unwrap_or_default()),
             };
@@ -287,6 +286,15 @@ fn listen(from: impl Read, stdin: Stdin) -> String {
 
 fn shown_line(line: &str) -> String {
     redacted(&printable(line)).into_owned()
+}
+
+/// The signal that ended a command; there are none on Windows.
+#[cfg_attr(not(unix), expect(unused_variables))]
+fn signal(ended: ExitStatus) -> Option<i32> {
+    #[cfg(unix)]
+    return std::os::unix::process::ExitStatusExt::signal(&ended);
+    #[cfg(not(unix))]
+    return None;
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `kubectl jit completion`: shell completion through kubectl's own completion.
 //!
 //! kubectl runs `kubectl_complete-jit` from the PATH with the current words (KEP-2379) and reads candidates in Cobra's format: one value per
-//! line, with help after a tab, and a last line with the directive for the shell. That file is a two-line shim that calls `__complete`.
+//! line, with help after a tab, and a last line with the directive for the shell. That file is a shim that calls `__complete`.
 
 use std::pin::Pin;
 
@@ -13,6 +13,7 @@ use kube::ResourceExt;
 use super::{explain, roles};
 use crate::{
     flags::Flags,
+    platform::{SHIM, make_executable},
     problem::{Exit, Problem},
     profiles,
     read::{Scope, requester, state},
@@ -27,8 +28,6 @@ use kube_io::client::kubeconfig;
 const NO_FILES: &str = ":4";
 /// Directive: complete file names.
 const FILES: &str = ":0";
-/// The name of the shim that kubectl looks for.
-const SHIM: &str = "kubectl_complete-jit";
 /// The timeout for names from the cluster: the user waits after pressing the key.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -53,6 +52,9 @@ enum What {
     Zsh,
     /// Prints the lines for ~/.config/fish/config.fish.
     Fish,
+    /// Prints the lines for the file $PROFILE of PowerShell.
+    #[command(name = "powershell")]
+    PowerShell,
 }
 
 /// Installs or prints.
@@ -62,8 +64,9 @@ pub fn run(options: &Options, screen: &Screen) -> Result<Exit, Problem> {
         What::Bash => screen.data(&sourced("bash")),
         What::Zsh => screen.data(&sourced("zsh")),
         What::Fish => screen.data("kubectl completion fish | source"),
+        What::PowerShell => screen.data("kubectl completion powershell | Out-String | Invoke-Expression"),
     }
-    if !matches!(options.what, What::Install { .. }) && !on_path(SHIM) {
+    if !matches!(options.what, What::Install { .. }) && !on_path(SHIM.name) {
         screen.next("kubectl jit completion install");
     }
     Ok(Exit::Done)
@@ -75,16 +78,15 @@ fn sourced(shell: &str) -> String {
 }
 
 fn install(directory: Option<&Path>, screen: &Screen) -> Result<(), Problem> {
-    use std::os::unix::fs::PermissionsExt as _;
     let here = |what: String| move |source| Problem::Here { what, source };
     let program = std::env::current_exe().map_err(here("cannot find this program".to_owned()))?;
     let directory = directory.or_else(|| program.parent()).unwrap_or_else(|| Path::new("."));
-    let path = directory.join(SHIM);
+    let path = directory.join(SHIM.name);
     let cannot = format!("cannot write {} (name another directory of the PATH with --directory)", path.display());
-    std::fs::write(&path, "#!/bin/sh\nexec kubectl jit __complete \"$@\"\n").map_err(here(cannot.clone()))?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).map_err(here(cannot))?;
+    std::fs::write(&path, SHIM.text).map_err(here(cannot.clone()))?;
+    make_executable(&path).map_err(here(cannot))?;
     screen.info(&format!("wrote {}", path.display()));
-    if !on_path(SHIM) {
+    if !on_path(SHIM.name) {
         screen.warn(&format!("{} is not on the PATH, where kubectl looks for it", directory.display()));
     }
     screen.next("kubectl jit completion bash");

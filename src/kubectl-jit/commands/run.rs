@@ -1,14 +1,11 @@
 //! `kubectl jit run ELIGIBILITY -- COMMAND`: access while a command runs.
 
-use std::{cell::RefCell, os::unix::fs::PermissionsExt as _, path::Path, process::Stdio, time::Duration};
+use std::{cell::RefCell, path::Path, process::Stdio, time::Duration};
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use tokio::{
-    process::Command,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::process::Command;
 
 use super::activate;
 use crate::{
@@ -17,6 +14,7 @@ use crate::{
     follow,
     goal::Goal,
     manifest::RequestFlags,
+    platform::{self, Stop, Stops},
     problem::{Exit, Problem},
     read::{created, full_name, state},
     session::Session,
@@ -61,14 +59,14 @@ pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Probl
     }
     session.namespace()?;
     // From here on, a signal that ends this process deactivates the role first.
-    let mut stops = Stops::new()?;
+    let mut stops = Stops::new().map_err(|source| Problem::Here { what: "cannot listen for signals".to_owned(), source })?;
     let asked = activate::Options { roles: vec![options.role.clone()], asked: options.asked.clone(), ..activate::Options::default() };
     let request = activate::one(&asked, session).await?;
     let clock = Clock::set_by(created(&request), Timestamp::now());
     session.screen.info(&format!("request {} created", full_name(&request)));
     let usable = tokio::select! {
         usable = until_usable(session, &request, options.timeout, clock) => usable,
-        () = stops.any() => Err(Problem::Cancelled),
+        _ = stops.next() => Err(Problem::Cancelled),
     };
     let usable = match usable {
         Ok(Some(usable)) => usable,
@@ -98,17 +96,18 @@ pub async fn run(options: &Options, session: &mut Session) -> Result<Exit, Probl
 
 /// Why a shell could not find or start a program, and its exit code for that.
 fn missing(program: &str) -> Option<(&'static str, Exit)> {
-    let is_program = |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
-    if program.contains('/') {
-        let path = Path::new(program);
-        return match (path.exists(), is_program(path)) {
-            (true, true) => None,
+    let files = platform::file_names(program);
+    let with_directory = Path::new(program).parent().is_some_and(|directory| !directory.as_os_str().is_empty());
+    if with_directory {
+        return match (files.iter().any(|file| Path::new(file).exists()), files.iter().any(|file| platform::is_executable(Path::new(file))))
+        {
+            (_, true) => None,
             (true, false) => Some(("it is not an executable file", Exit::Of(126))),
-            (false, _) => Some(("there is no such file", Exit::Of(127))),
+            (false, false) => Some(("there is no such file", Exit::Of(127))),
         };
     }
-    let found =
-        std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|directory| is_program(&directory.join(program))));
+    let in_directory = |directory: &Path| files.iter().any(|file| platform::is_executable(&directory.join(file)));
+    let found = std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|directory| in_directory(&directory)));
     (!found).then_some(("it is not on the PATH", Exit::Of(127)))
 }
 
@@ -198,21 +197,15 @@ async fn execute(
     loop {
         tokio::select! {
             ended = child.wait() => {
-                use std::os::unix::process::ExitStatusExt;
-                let ended = ended.map_err(here)?;
-                // The exit code of a shell for a command that a signal has ended.
-                let code = ended.code().or_else(|| ended.signal().map(|signal| 128 + signal)).unwrap_or(1);
-                return Ok(Exit::Of(u8::try_from(code).unwrap_or(1)));
+                return Ok(Exit::Of(platform::exit_code(ended.map_err(here)?)));
             }
             // A terminal sends Ctrl-C to the command too, which handles it itself. Other signals are passed on to the command, which may clean
             // up until the second signal.
-            kind = stops.next() => if kind != SignalKind::interrupt() {
-                match child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw) {
-                    Some(pid) if !signalled => {
-                        signalled = true;
-                        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-                    }
-                    _ => drop(child.start_kill()),
+            stop = stops.next() => if stop != Stop::Interrupt {
+                let asked = !signalled && platform::terminate(&child);
+                signalled = true;
+                if !asked {
+                    drop(child.start_kill());
                 }
             },
         }
@@ -255,34 +248,4 @@ async fn deactivate(session: &Session, request: &RoleActivationRequest) {
 
 fn since(at: Timestamp) -> SignedDuration {
     Timestamp::now().duration_since(at)
-}
-
-/// The signals that end a process.
-struct Stops {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
-
-impl Stops {
-    fn new() -> Result<Self, Problem> {
-        let listen = |kind| signal(kind).map_err(|source| Problem::Here { what: "cannot listen for signals".to_owned(), source });
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            hangup: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> SignalKind {
-        tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt(),
-            _ = self.terminate.recv() => SignalKind::terminate(),
-            _ = self.hangup.recv() => SignalKind::hangup(),
-        }
-    }
-
-    async fn any(&mut self) {
-        self.next().await;
-    }
 }
