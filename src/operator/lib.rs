@@ -16,3 +16,4 @@ mod listen;
 pub mod observe;
 pub mod queue;
 pub mod revoker;
+pub mod uninstall;

@@ -1,4 +1,4 @@
-//! The operator's program: subcommands `controller`, `webhook`, `crds`.
+//! The operator's program: subcommands `controller`, `webhook`, `revoke-all`, `crds`.
 
 use std::{
     fmt::Write as _,
@@ -18,8 +18,10 @@ use jit_rbac::{
         logs::{self, Format},
         metrics::Metrics,
     },
+    uninstall::{self, UninstallError},
 };
 use kube_io::{clock::Clock, connect::AskAgain};
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -49,6 +51,18 @@ enum Command {
         #[arg(long, default_value = "[::]:9443")]
         address: SocketAddr,
     },
+    /// Stop new grants and revoke every grant, before jit-rbac is uninstalled. The chart runs this.
+    RevokeAll {
+        /// Path of the configuration file, which the chart renders.
+        #[arg(long, default_value = "/etc/jit-rbac/config.json")]
+        config: PathBuf,
+        /// Format of log lines.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        log_format: Format,
+        /// Name of this process in the Lease. Defaults to the host name and the process ID.
+        #[arg(long, env = "POD_NAME")]
+        identity: Option<String>,
+    },
     /// Print the CRDs.
     Crds {
         /// Write one file per kind to this directory instead.
@@ -73,6 +87,7 @@ struct Common {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Crds { directory } => crds(directory.as_deref()),
+        Command::RevokeAll { config, log_format, identity } => revoke_all(&config, log_format, identity),
         Command::Controller { common, identity } => {
             let expected = guards::expected::read(&common.config).map_err(|error| error.to_string());
             process(&common, &controller::NEEDS, |config, health, metrics, stop| async move {
@@ -107,10 +122,7 @@ where
     F: Future<Output = Result<(), String>>,
     W: FnOnce(Config, Health, Metrics, CancellationToken) -> F,
 {
-    logs::start(common.log_format);
-    let config = Config::read(&common.config).map_err(|error| error.to_string())?;
-    rustls::crypto::ring::default_provider().install_default().map_err(|_| "a TLS provider is already installed".to_owned())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| format!("cannot start: {error}"))?;
+    let (config, runtime) = prepare(&common.config, common.log_format)?;
     let health = Health::needing(&[needs, &[connect::NEED]].concat());
     let metrics = Metrics::default();
     let stop = CancellationToken::new();
@@ -128,6 +140,30 @@ where
             error!(why = message, "exiting because of an error");
         }
         outcome
+    })
+}
+
+/// Sets up logs and TLS, and reads the configuration.
+fn prepare(config: &Path, log_format: Format) -> Result<(Config, Runtime), String> {
+    logs::start(log_format);
+    let config = Config::read(config).map_err(|error| error.to_string())?;
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| "a TLS provider is already installed".to_owned())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| format!("cannot start: {error}"))?;
+    Ok((config, runtime))
+}
+
+fn revoke_all(config: &Path, log_format: Format, identity: Option<String>) -> Result<(), String> {
+    let (config, runtime) = prepare(config, log_format)?;
+    let (clock, stop, identity) = (Clock::system(), CancellationToken::new(), identity.unwrap_or_else(connect::identity));
+    runtime.block_on(async {
+        let signals = tokio::spawn(connect::stop_on_signal(stop.clone()));
+        let client = connect::client("controller", AskAgain::Client, &clock, &Health::needing(&[connect::NEED]), &stop).await;
+        let client = client.ok_or_else(|| UninstallError::Stopped.to_string())?;
+        let done = uninstall::run(&client, &config, &identity, &clock, &stop).await.map_err(|error| error.to_string());
+        signals.abort();
+        let uninstall::Done { removed, emptied, recorded, unrecorded } = done?;
+        info!(removed, emptied = emptied.len(), recorded, unrecorded, "every grant is revoked, and nothing is granted any more");
+        Ok(())
     })
 }
 

@@ -10,6 +10,8 @@ mod crds;
 #[cfg(test)]
 mod guards;
 #[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
 mod pods;
 #[cfg(test)]
 mod policies;

@@ -11,8 +11,8 @@ const DEPLOYMENTS: [&str; 2] = ["jit-rbac-controller", "jit-rbac-webhook"];
 #[test]
 fn t24_pods_satisfy_the_restricted_standard() {
     for (name, rendered) in every() {
-        for deployment in rendered.all("Deployment") {
-            let pod = &deployment["spec"]["template"]["spec"];
+        for workload in [rendered.all("Deployment"), rendered.all("Job")].concat() {
+            let pod = &workload["spec"]["template"]["spec"];
             assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{name}");
             assert_eq!(pod["securityContext"]["seccompProfile"], json!({"type": "RuntimeDefault"}), "{name}");
             for key in ["hostNetwork", "hostPID", "hostIPC"] {
@@ -116,7 +116,7 @@ fn out_of_cluster_there_are_identities_and_rights_but_no_pods() {
         "outOfCluster": {"enabled": true, "webhookUrl": "https://127.0.0.1:9443"}, "networkPolicy": {"enabled": true},
         "metrics": {"podMonitor": {"enabled": true}},
     }));
-    for kind in ["Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor"] {
+    for kind in ["Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor", "Job"] {
         assert!(rendered.all(kind).is_empty(), "{kind}");
     }
     for kind in ["ServiceAccount", "ClusterRole", "ValidatingAdmissionPolicy", "ConfigMap", "Secret", "CustomResourceDefinition"] {
