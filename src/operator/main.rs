@@ -1,4 +1,4 @@
-//! The operator's program: subcommands `controller`, `webhook`, `check`, `crds`.
+//! The operator's program: subcommands `controller`, `webhook`, `check`, `revoke-all`, `crds`.
 
 use std::{
     fmt::Write as _,
@@ -20,6 +20,7 @@ use jit_rbac::{
         logs::{self, Format},
         metrics::Metrics,
     },
+    uninstall::{self, UninstallError},
 };
 use kube_io::{clock::Clock, connect::AskAgain};
 use tokio::runtime::Runtime;
@@ -73,6 +74,18 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         log_format: Format,
     },
+    /// Stop new grants and revoke every grant, before jit-rbac is uninstalled. The chart runs this.
+    RevokeAll {
+        /// Path of the configuration file, which the chart renders.
+        #[arg(long, default_value = "/etc/jit-rbac/config.json")]
+        config: PathBuf,
+        /// Format of log lines.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        log_format: Format,
+        /// Name of this process in the Lease. Defaults to the host name and the process ID.
+        #[arg(long, env = "POD_NAME")]
+        identity: Option<String>,
+    },
     /// Print the CRDs.
     Crds {
         /// Write one file per kind to this directory instead.
@@ -98,6 +111,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Crds { directory } => crds(directory.as_deref()),
         Command::Check { config, timeout, log_format } => check(&config, timeout, log_format),
+        Command::RevokeAll { config, log_format, identity } => revoke_all(&config, log_format, identity),
         Command::Controller { common, identity } => {
             let expected = guards::expected::read(&common.config).map_err(|error| error.to_string());
             process("controller", &common, &controller::NEEDS, |config, health, metrics, stop| async move {
@@ -174,6 +188,23 @@ fn check(config: &Path, timeout: Duration, log_format: Format) -> Result<(), Str
     let (config, runtime) = start(config, log_format)?;
     let patience = std::time::Duration::from_secs(timeout.as_secs().into());
     runtime.block_on(check::run(&config, patience)).map_err(|error| error.to_string())
+}
+
+fn revoke_all(config: &Path, log_format: Format, identity: Option<String>) -> Result<(), String> {
+    let (config, runtime) = start(config, log_format)?;
+    let (clock, stop, identity) = (Clock::system(), CancellationToken::new(), identity.unwrap_or_else(connect::identity));
+    runtime.block_on(async {
+        let signals = tokio::spawn(connect::stop_on_signal(stop.clone()));
+        let client =
+            connect::client("controller", AskAgain::Client, &clock, &Health::needing(&[connect::NEED]), &Metrics::of("revoke-all"), &stop)
+                .await;
+        let client = client.ok_or_else(|| UninstallError::Stopped.to_string())?;
+        let done = uninstall::run(&client, &config, &identity, &clock, &stop).await.map_err(|error| error.to_string());
+        signals.abort();
+        let uninstall::Done { removed, emptied, recorded, unrecorded } = done?;
+        info!(removed, emptied = emptied.len(), recorded, unrecorded, "every grant is revoked, and nothing is granted any more");
+        Ok(())
+    })
 }
 
 fn crds(directory: Option<&Path>) -> Result<(), String> {

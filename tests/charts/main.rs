@@ -12,6 +12,8 @@ mod every_value;
 #[cfg(test)]
 mod guards;
 #[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
 mod lint;
 #[cfg(test)]
 mod metadata;

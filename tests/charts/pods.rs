@@ -121,7 +121,7 @@ fn out_of_cluster_there_are_identities_and_rights_but_no_pods() {
         "outOfCluster": {"enabled": true, "webhookUrl": "https://127.0.0.1:9443"}, "networkPolicy": {"enabled": true},
         "metrics": {"podMonitor": {"enabled": true}},
     }));
-    for kind in ["Deployment", "Pod", "Service", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor"] {
+    for kind in ["Deployment", "Pod", "Service", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor", "Job"] {
         assert!(rendered.all(kind).is_empty(), "{kind}");
     }
     assert_eq!(rendered.all("ServiceAccount").len(), 2);

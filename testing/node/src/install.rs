@@ -55,6 +55,6 @@ impl Node {
         let (chart, path) = (checkout()?.join("charts").join("jit-rbac").display().to_string(), path.display().to_string());
         let args = ["upgrade", "--install", RELEASE, &chart, "--namespace", NAMESPACE, "--values", &path, "--wait", WAIT];
         self.helm(&args).await?.ok()?;
-        wait_until_guarded(self.cluster()).await
+        wait_until_guarded(self.cluster(), RELEASE).await
     }
 }

@@ -43,6 +43,12 @@ const NODE: Programs = Programs {
     names: &["kubelet", "kube-scheduler", "kube-proxy"],
     minutes: 4,
 };
+/// The sources of the program that applies manifests as Flux does.
+const GITOPS: [(&str, &str); 3] = [
+    ("go.mod", include_str!("../../../gitops/go.mod")),
+    ("go.sum", include_str!("../../../gitops/go.sum")),
+    (MAIN, include_str!("../../../gitops/main.go")),
+];
 
 const INSTALL_GO: &str = "install Go 1.26 or later from https://go.dev/dl; \
      Kubernetes and Helm are built with it once, into a cache";
@@ -122,6 +128,19 @@ pub(super) fn helm() -> Result<PathBuf> {
         run(go(directory).env("GOBIN", directory).args(["install", "-trimpath", "-ldflags", "-s -w", &module])).map(drop)
     })?;
     Ok(directory.join("helm"))
+}
+
+/// Returns the path of the program that applies manifests as Flux does.
+pub(super) fn gitops() -> Result<PathBuf> {
+    let note = "Building the library of a GitOps tool: about 2 minutes on 2 cores, once per machine.";
+    let directory = cached(&format!("gitops-{}", key_of(&GITOPS, "")), note, |directory| {
+        for (name, text) in GITOPS {
+            let path = directory.join(name);
+            fs::write(&path, text).map_err(Error::path("write", &path))?;
+        }
+        run(go(directory).args(["build", "-trimpath", "-ldflags", "-s -w", "-o", "gitops", "."])).map(drop)
+    })?;
+    Ok(directory.join("gitops"))
 }
 
 /// Returns the part of a directory's name that stands for these sources and flags. Other sources have another name, so that the cache never

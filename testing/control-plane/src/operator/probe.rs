@@ -10,7 +10,7 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::install::NAMESPACE;
+use super::install::{NAMESPACE, full_name};
 use crate::error::brief;
 use crate::{ADMIN, Cluster, Error, Result, wait_for_ok};
 
@@ -24,8 +24,8 @@ const PROBE: &str = "jitrbac.dev/probe";
 /// The annotation in which the operator records since when the guards are proven.
 const GUARDS: &str = "jitrbac.dev/guards";
 
-/// Waits until the policies for requests deny their probes and the webhook answers. All writes are dry runs.
-pub async fn wait_until_guarded(cluster: &Cluster) -> Result<()> {
+/// Waits until the policies for requests deny their probes and the webhook of a release answers. All writes are dry runs.
+pub async fn wait_until_guarded(cluster: &Cluster, release: &str) -> Result<()> {
     let client = cluster.client(ADMIN).await?;
     let mut wanted: Vec<_> =
         policies(&client).await?.into_iter().map(|name| (format!("ValidatingAdmissionPolicy '{name}'"), Some(name))).collect();
@@ -42,15 +42,15 @@ pub async fn wait_until_guarded(cluster: &Cluster) -> Result<()> {
         })
         .await?;
     }
-    wait_until_proven(client).await
+    wait_until_proven(client, &format!("{}-controller", full_name(release))).await
 }
 
 /// Waits until the holder of the Lease has proven the guards: requests that are created before that are never granted.
-async fn wait_until_proven(client: Client) -> Result<()> {
+async fn wait_until_proven(client: Client, lease: &str) -> Result<()> {
     let leases: Api<Lease> = Api::namespaced(client, NAMESPACE);
     wait_for_ok("the guards to be proven", LIMIT, async || {
-        let lease = leases.get("jit-rbac-controller").await.map_err(|error| brief(&error))?;
-        let record = lease.metadata.annotations.and_then(|mut all| all.remove(GUARDS)).ok_or("the Lease has no record")?;
+        let stored = leases.get(lease).await.map_err(|error| brief(&error))?;
+        let record = stored.metadata.annotations.and_then(|mut all| all.remove(GUARDS)).ok_or("the Lease has no record")?;
         let record: Value = serde_json::from_str(&record).map_err(|error| error.to_string())?;
         let since = record.get("since").and_then(Value::as_str).ok_or_else(|| format!("the record is {record}"))?;
         let since: Timestamp = since.parse().map_err(|_| format!("{since} is not a valid time"))?;
