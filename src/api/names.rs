@@ -50,6 +50,10 @@ pub const PROBE_LABEL: &str = "jitrbac.dev/probe";
 /// On the Lease: when the guards were verified, and what was written while they were not.
 pub const GUARDS: &str = "jitrbac.dev/guards";
 
+/// On the Lease: the UID of the controller's ServiceAccount whose installation is being removed. Replicas with this ServiceAccount do not take
+/// the Lease, so they grant nothing.
+pub const UNINSTALLING: &str = "jitrbac.dev/uninstalling";
+
 /// Part of the message by which the chart's rule on `maxGrant` refuses a managed binding. It identifies that rule among other refusals.
 pub const ABOVE_MAX_GRANT: &str = "(chart value maxGrant)";
 

@@ -229,6 +229,8 @@ reasons! {
         BindingRemoved,
         /// The RoleBinding was changed, but not by the operator.
         BindingModified,
+        /// jit-rbac was uninstalled.
+        Uninstalled,
     }
 
     "Failures" in failures {

@@ -1,5 +1,6 @@
 //! Access reviews: asks the API server what a user may do. All of its authorizers answer, not only RBAC's objects (T48).
 
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview, SubjectAccessReviewSpec,
     SubjectAccessReviewStatus,
@@ -52,4 +53,15 @@ pub async fn ask_of_us(client: &Client, what: impl FnOnce() -> String, about: Re
     let question = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     Ok(read(what, api.create(&PostParams::default(), &question)).await?.status.into())
+}
+
+/// Returns the UID of the user that this process is to the API server: for a ServiceAccount, that of the object (`SelfSubjectReview`).
+///
+/// # Errors
+///
+/// The API server did not answer.
+pub async fn our_uid(client: &Client) -> Result<Option<String>, ReadError> {
+    let api: Api<SelfSubjectReview> = Api::all(client.clone());
+    let answer = read(|| "the user of this process".to_owned(), api.create(&PostParams::default(), &SelfSubjectReview::default())).await?;
+    Ok(answer.status.and_then(|status| status.user_info).and_then(|user| user.uid).filter(|uid| !uid.is_empty()))
 }

@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use crate::errors::one_line;
 
 /// Time limit of one call to the API server. It includes the retries that the client makes by itself.
-const CALL_LIMIT: Duration = Duration::from_secs(10);
+pub const CALL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why a call has no result.
 #[derive(Debug, thiserror::Error)]

@@ -17,3 +17,4 @@ mod listen;
 pub mod observe;
 pub mod queue;
 pub mod revoker;
+pub mod uninstall;

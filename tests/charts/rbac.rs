@@ -112,7 +112,7 @@ fn t25_the_controller_may_do_this_and_no_more() {
             &["roleeligibilities/status.jitrbac.dev", "approvalpolicies/status.jitrbac.dev", "roleactivationrequests/status.jitrbac.dev"],
         ),
         each(&READ, &PLAIN),
-        each(&["create"], &["selfsubjectaccessreviews.authorization.k8s.io"]),
+        each(&["create"], &["selfsubjectaccessreviews.authorization.k8s.io", "selfsubjectreviews.authentication.k8s.io"]),
         each(&["create", "patch"], &["events.events.k8s.io"]),
     ]
     .into_iter()

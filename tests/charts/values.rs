@@ -31,6 +31,8 @@ fn mistakes_in_values_are_named() {
         (json!({"guardedLabels": {"keys": ["te am"]}}), "at '/guardedLabels/keys/0': 'te am' does not match pattern"),
         (json!({"guardedLabels": {"prefixes": [""]}}), "at '/guardedLabels/prefixes/0': '' does not match pattern"),
         (json!({"guardedLabels": {"labels": []}}), "additional properties 'labels' not allowed"),
+        (json!({"flowControl": {"matchingPrecedence": 9999}}), "at '/flowControl/matchingPrecedence': maximum: got 9,999, want 9,998"),
+        (json!({"uninstall": {"activeDeadlineSeconds": 5}}), "at '/uninstall/activeDeadlineSeconds': minimum: got 5, want 60"),
         (json!({"logFormat": "xml"}), "at '/logFormat': value must be one of 'json', 'text'"),
         // Keys without a value, which Helm drops.
         (json!({"systemNamespaces": null}), "at '': missing property 'systemNamespaces'"),

@@ -46,6 +46,11 @@ impl BlockingWebhook {
     /// A gate for the operator's calls of some operations on a resource in the scene's namespace. `resource` is as in
     /// `rolebindings` or `roleactivationrequests/status`.
     pub async fn new(scene: &Scene, group: &str, resource: &str, operations: &[&str]) -> Result<Self, Error> {
+        Self::for_callers(scene, &format!("== '{OPERATOR}'"), group, resource, operations).await
+    }
+
+    /// The same for the callers whose user name fulfills a condition in CEL, such as `== 'dev'`.
+    pub async fn for_callers(scene: &Scene, callers: &str, group: &str, resource: &str, operations: &[&str]) -> Result<Self, Error> {
         let keeper = Arc::new(Keeper {
             in_force: AtomicBool::new(false),
             to_hold: AtomicU32::new(0),
@@ -77,8 +82,8 @@ impl BlockingWebhook {
                 "namespaceSelector": {"matchLabels": {"scene": scene.name}},
                 "rules": [rule(group, resource, operations), rule("", "configmaps", &["CREATE"])],
                 "matchConditions": [{
-                    "name": "the-operator-or-a-probe",
-                    "expression": format!("request.userInfo.username == '{OPERATOR}' || request.resource.resource == 'configmaps'"),
+                    "name": "the-callers-or-a-probe",
+                    "expression": format!("request.userInfo.username {callers} || request.resource.resource == 'configmaps'"),
                 }],
             }],
         });

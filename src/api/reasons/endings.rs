@@ -106,3 +106,13 @@ pub const BindingModified: Explanation = Explanation {
     admin: "The policy `jit-rbac-bindings` refuses such changes by every user but the operator. If a change was accepted, that \
             policy was missing or changed. Check it first, then find out in the API server's audit log who changed the RoleBinding.",
 };
+
+pub const Uninstalled: Explanation = Explanation {
+    meaning: "An admin uninstalled jit-rbac while the grant was active. Before Helm removes the operator, a Job of the chart stops new \
+              grants, removes every RoleBinding of the operator, and records the end in the requests.",
+    when: "On a request in the state Revoked, after `helm uninstall` or after the command `jit-rbac revoke-all`.",
+    examples: &[Console(STATUS_OF_REQUEST, &["Uninstalled: jit-rbac is being uninstalled, and every grant was revoked"])],
+    requester: "Nothing can be activated until jit-rbac is installed again. Then create another request.",
+    admin: "Requests, decisions, eligibilities and policies stay in the cluster while their CustomResourceDefinitions do. The page \
+            [Running the operator](../operator.md#uninstall) describes the order, and how to uninstall without revoking.",
+};

@@ -14,7 +14,7 @@ mod queues;
 mod quiet;
 mod ready;
 pub mod requests;
-mod status;
+pub mod status;
 
 use std::{sync::Arc, time::Duration};
 

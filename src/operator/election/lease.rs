@@ -21,7 +21,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{record::LeaseRecord, restored_store::RestoredStore};
+use super::{record::LeaseRecord, restored_store::RestoredStore, uninstallation};
 use kube_io::{
     call::{ReadError, WriteError, read, write},
     watches::StoreRestored,
@@ -35,7 +35,7 @@ const RENEW_INTERVAL: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the leader relies on its last renewal. It is less than the lease duration, so that the leader stops before another replica
 /// starts.
-const RENEW_DEADLINE: Duration = Duration::from_secs(5);
+pub const RENEW_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Whether this replica may grant. It is checked for each grant against the monotonic clock, so a leader that could not renew stops by
 /// itself.
@@ -80,6 +80,8 @@ struct Observed {
     record: String,
     /// It was renewed while this replica observed it, so its holder is alive.
     renewed: bool,
+    /// The version that was verified to belong to an uninstallation, or not.
+    verified: Option<(Option<String>, bool)>,
 }
 
 impl Observed {
@@ -89,6 +91,23 @@ impl Observed {
             self.renewed |= self.since.is_some();
             (self.version, self.since) = (lease.metadata.resource_version.clone(), Some(Instant::now()));
         }
+    }
+}
+
+impl Observed {
+    /// Returns whether the Lease is held to uninstall this installation. The answer is kept while the Lease does not change.
+    async fn is_uninstalled(&mut self, api: &Api<Lease>, found: &Lease) -> Result<bool, ReadError> {
+        if let Some((version, verified)) = &self.verified
+            && *version == found.metadata.resource_version
+        {
+            return Ok(*verified);
+        }
+        let verified = uninstallation::is_ours(&api.clone().into_client(), found).await?;
+        if verified {
+            warn!(at_most = ?uninstallation::HOLD, "jit-rbac is being uninstalled: nothing is granted while its Lease is held for that");
+        }
+        self.verified = Some((found.metadata.resource_version.clone(), verified));
+        Ok(verified)
     }
 }
 
@@ -106,9 +125,9 @@ enum Step {
 }
 
 /// Returns the next step. It depends on how long this replica has observed the Lease unchanged, never on the clock of another machine.
-fn next_step(holder: Option<&str>, me: &str, still: Duration) -> Step {
+fn next_step(holder: Option<&str>, me: &str, still: Duration, patience: Duration) -> Step {
     match holder {
-        Some(holder) if !holder.is_empty() && holder != me && still < LEASE_DURATION => Step::Wait,
+        Some(holder) if !holder.is_empty() && holder != me && still < patience => Step::Wait,
         _ => Step::Take,
     }
 }
@@ -212,7 +231,9 @@ impl<R: LeaseRecord> Elector<R> {
         observed.note(&found, R::ANNOTATION);
         let still = observed.since.map(|since| since.elapsed()).unwrap_or_default();
         let holder = found.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
-        match next_step(holder, &self.identity, still) {
+        let is_uninstalled = observed.is_uninstalled(api, &found).await?;
+        let patience = if is_uninstalled { uninstallation::HOLD } else { LEASE_DURATION };
+        match next_step(holder, &self.identity, still, patience) {
             Step::Wait => Ok(false),
             Step::Take => self.replace(api, found).await,
         }
@@ -255,6 +276,8 @@ impl<R: LeaseRecord> Elector<R> {
         let now = MicroTime(Timestamp::now());
         let before = lease.spec.take().unwrap_or_default();
         let mine = before.holder_identity.as_deref() == Some(self.identity.as_str());
+        // An uninstallation that did not end, or that of an earlier installation.
+        lease.metadata.annotations.as_mut().map(|annotations| annotations.remove(api::names::UNINSTALLING));
         lease.spec = Some(LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
@@ -318,10 +341,17 @@ mod tests {
     #[test]
     fn a_lease_is_taken_only_when_nobody_else_keeps_it_alive() {
         let (short, long) = (Duration::from_millis(5_999), LEASE_DURATION);
-        assert_eq!(next_step(None, "me", Duration::ZERO), Step::Take);
-        assert_eq!(next_step(Some(""), "me", Duration::ZERO), Step::Take, "released");
-        assert_eq!(next_step(Some("me"), "me", Duration::ZERO), Step::Take);
-        assert_eq!(next_step(Some("other"), "me", short), Step::Wait);
-        assert_eq!(next_step(Some("other"), "me", long), Step::Take);
+        for (holder, still, patience, step) in [
+            (None, Duration::ZERO, LEASE_DURATION, Step::Take),
+            // Released.
+            (Some(""), Duration::ZERO, LEASE_DURATION, Step::Take),
+            (Some("me"), Duration::ZERO, LEASE_DURATION, Step::Take),
+            (Some("other"), short, LEASE_DURATION, Step::Wait),
+            (Some("other"), long, LEASE_DURATION, Step::Take),
+            (Some("other"), long, uninstallation::HOLD, Step::Wait),
+            (Some("other"), uninstallation::HOLD, uninstallation::HOLD, Step::Take),
+        ] {
+            assert_eq!(next_step(holder, "me", still, patience), step, "{holder:?} for {still:?}");
+        }
     }
 }

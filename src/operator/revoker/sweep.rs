@@ -5,7 +5,7 @@
 
 use futures::{StreamExt, stream};
 use k8s_openapi::{api::rbac::v1::RoleBinding, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{Api, api::ListParams, core::Request as Path};
+use kube::{Api, Client, api::ListParams, core::Request as Path};
 use tracing::{info, warn};
 
 use super::{
@@ -37,27 +37,13 @@ impl Revoker {
     pub async fn sweep(&self, sweep: Sweep) -> Result<(), ReadError> {
         let is_due = |known: &Known| known.deadline <= self.clock.now() && (sweep == Sweep::First || self.wait(known.deadline).is_none());
         let mut due = Vec::new();
-        let api: Api<RoleBinding> = Api::all(self.client.clone());
-        let path = Path::new(api.resource_url());
-        let mut params = ListParams::default().limit(PAGE);
-        loop {
-            let each = |binding: BindingMark| {
-                if is_ours(&binding.metadata) {
-                    // No watch delivers a binding without the label, so what the index has of it may be stale (T56).
-                    let sight = if convert::is_managed(&binding.metadata) { Observation::Swept } else { Observation::News };
-                    let key = self.seen(&binding.metadata, sight);
-                    due.extend(self.index.get(&key).filter(is_due));
-                }
-            };
-            // Any user's binding may have a megabyte of labels. The bindings are read one at a time, and unmanaged ones are dropped at once
-            // (T26).
-            let page = answers::page(&self.client, &path, &params, Form::Metadata, each);
-            let meta = page.await.map_err(|error| ReadError { what: "the RoleBindings".to_owned(), source: error.into() })?;
-            match meta.next.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => break,
-            }
-        }
+        each_of_ours(&self.client, |binding| {
+            // No watch delivers a binding without the label, so what the index has of it may be stale (T56).
+            let sight = if convert::is_managed(&binding) { Observation::Swept } else { Observation::News };
+            let key = self.seen(&binding, sight);
+            due.extend(self.index.get(&key).filter(is_due));
+        })
+        .await?;
         stream::iter(due)
             .for_each_concurrent(AT_ONCE, |known| async move {
                 match self.attempt(&known.key, &known.uid, Proof::ByTheRecord).await {
@@ -75,6 +61,27 @@ impl Revoker {
             })
             .await;
         Ok(())
+    }
+}
+
+/// Calls `each` with the metadata of every binding of jit-rbac.
+pub async fn each_of_ours(client: &Client, mut each: impl FnMut(ObjectMeta)) -> Result<(), ReadError> {
+    let api: Api<RoleBinding> = Api::all(client.clone());
+    let path = Path::new(api.resource_url());
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        // Any user's binding may have a megabyte of labels. The bindings are read one at a time, and unmanaged ones are dropped at once
+        // (T26).
+        let page = answers::page(client, &path, &params, Form::Metadata, |binding: BindingMark| {
+            if is_ours(&binding.metadata) {
+                each(binding.metadata);
+            }
+        });
+        let meta = page.await.map_err(|error| ReadError { what: "the RoleBindings".to_owned(), source: error.into() })?;
+        match meta.next.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(()),
+        }
     }
 }
 

@@ -70,6 +70,27 @@ pub fn reviewed(before: &RoleActivationRequestStatus, review: &ReviewStatus, now
     status
 }
 
+/// Returns the status of an active request whose grant the operator ends without a decision, because it is being uninstalled.
+#[must_use]
+pub fn uninstalled(before: &RoleActivationRequestStatus, generation: Option<i64>, now: Timestamp) -> RoleActivationRequestStatus {
+    let expired = before.expires_at.filter(|deadline| *deadline <= now);
+    let verdict = match expired {
+        Some(deadline) => Verdict::new(State::Expired, Reason::Expired, format!("expired at {}", stamp(deadline))),
+        None => Verdict::new(State::Revoked, Reason::Uninstalled, "jit-rbac is being uninstalled, and every grant was revoked"),
+    };
+    let ended = entry(whole_seconds(now), OPERATOR, verdict.state.as_str(), &verdict.message);
+    RoleActivationRequestStatus {
+        observed_generation: generation,
+        state: Some(verdict.state),
+        reason: Some(verdict.reason),
+        conditions: conditions::merge(&before.conditions, &condition_sets(before, &verdict), generation, now),
+        awaiting: None,
+        ended_at: before.ended_at.or_else(|| Some(ended_at(before.granted_at, now))),
+        timeline: told_once(before.timeline.iter().cloned().chain([ended]).collect()),
+        ..before.clone()
+    }
+}
+
 fn review_entry(review: &ReviewStatus, now: Timestamp) -> Option<TimelineEntry> {
     let (time, actor, event) = match review.state {
         ReviewState::Owed => return None,
