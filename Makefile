@@ -14,6 +14,9 @@ SOAK_SECONDS ?= 600
 VERSIONS ?=
 FILTER ?=
 
+# The commit from which `make test-upgrade` upgrades; its program and chart stay in the cache, by commit.
+UPGRADE_FROM ?= d868380
+
 # Numbers of active grants and completed requests for `make bench-scale`; numbers of grants after which `make bench-leak` measures the memory.
 ACTIVE ?= 1000,5000,10000,25000,50000
 ENDED ?= 100000
@@ -25,7 +28,8 @@ KUBE_SCORE_VERSION := v1.20.0
 
 # The oldest accepted version of cargo-deny, and the cache for it: that of testing/control-plane, outside of the checkout.
 DENY_VERSION := 0.20.2
-TOOLS := $(if $(filter /%,$(XDG_CACHE_HOME)),$(XDG_CACHE_HOME),$(HOME)/.cache)/jit-rbac/tools
+CACHE := $(if $(filter /%,$(XDG_CACHE_HOME)),$(XDG_CACHE_HOME),$(HOME)/.cache)/jit-rbac
+TOOLS := $(CACHE)/tools
 
 # The platforms of `make image` and `make binaries`, with commas between them.
 PLATFORMS ?= linux/amd64,linux/arm64
@@ -35,6 +39,7 @@ comma := ,
 .PHONY: lint lint-charts dependencies advisories test test-faults test-matrix soak
 .PHONY: bench bench-scale bench-leak bench-plot fuzz demo up down run
 .PHONY: binaries image test-image
+.PHONY: earlier test-upgrade
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -162,6 +167,21 @@ test-matrix: build ## Run the end-to-end tests on every minor version of Kuberne
 
 test-image: image qemu-aarch64-static ## Build the image a second time elsewhere, compare the digests, and check the content
 	@PLATFORMS=$(PLATFORMS) $(CARGO) test --locked --test image
+
+# The registry crates of the earlier program are those of the checkout, mostly. Its build replaces target/debug/jit-rbac until the next one.
+earlier: tools
+	@commit=$$(git rev-parse --quiet --verify "$(UPGRADE_FROM)^{commit}") || { \
+	  echo "the commit $(UPGRADE_FROM) is not in this clone: fetch the whole history with 'git fetch --unshallow', or set UPGRADE_FROM to another commit" >&2; exit 1; }; \
+	directory="$(CACHE)/earlier/$$commit"; [ ! -x "$$directory/jit-rbac" ] || exit 0; \
+	echo "Building jit-rbac of $(UPGRADE_FROM): some minutes, once per machine and commit." >&2; \
+	rm -rf "$$directory"; mkdir -p "$$directory/source"; git archive "$$commit" | tar -x -C "$$directory/source"; \
+	$(CARGO) build --quiet --locked --manifest-path "$$directory/source/Cargo.toml" --target-dir target -p jit-rbac; \
+	mkdir "$$directory/charts"; mv "$$directory/source/charts/jit-rbac" "$$directory/charts"; \
+	cp target/debug/jit-rbac "$$directory/built"; mv "$$directory/built" "$$directory/jit-rbac"; rm -rf "$$directory/source"
+
+test-upgrade: earlier ## Upgrade from UPGRADE_FROM and roll back while 200 grants run; five minutes after the builds
+	@$(MAKE) --no-print-directory plane
+	@UPGRADE_FROM="$(CACHE)/earlier/$$(git rev-parse "$(UPGRADE_FROM)^{commit}")" $(CARGO) test --locked --test e2e upgrade_and_rollback
 
 soak: plane ## Run a random mixed load with random faults for SOAK_SECONDS (600); SOAK_SEED repeats an earlier one
 	@SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test e2e under_a_mixed_load_with_faults

@@ -1,6 +1,9 @@
 //! A control plane with the operator running on it.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use control_plane::{ADMIN, Cluster, Operator, OperatorOptions, Options, Plane, Proxy, User, standard_users};
 use kube::Client;
@@ -41,6 +44,8 @@ pub struct Setting {
     pub proxied: bool,
     /// The number of controllers, if not two.
     pub replicas: Option<usize>,
+    /// The program and the chart, if not those of the checkout.
+    pub earlier: Option<(PathBuf, PathBuf)>,
 }
 
 impl Drop for ClusterFixture {
@@ -59,7 +64,10 @@ impl ClusterFixture {
         let apiserver_flags = setting.apiserver_flags;
         let plane = Plane::start(Options { apiserver_flags, users: Some(users), ..Options::default() }).await?;
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut options = OperatorOptions::of_checkout(root)?;
+        let mut options = match setting.earlier {
+            Some((binary, chart)) => OperatorOptions::new(binary, chart),
+            None => OperatorOptions::of_checkout(root)?,
+        };
         options.cluster_roles.extend([AGGREGATED, GAINING].map(str::to_owned));
         options.values = setting.values;
         options.unwatched = setting.unwatched.iter().map(|name| (*name).to_owned()).collect();

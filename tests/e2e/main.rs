@@ -17,6 +17,7 @@ mod cluster_fixture;
 mod env;
 mod evidence;
 mod faults;
+mod gitops;
 mod grant_helpers;
 mod grants;
 mod guards;
@@ -24,6 +25,7 @@ mod identity;
 mod installation;
 mod jit_access_chart;
 mod known_limits;
+mod overload;
 mod plugin;
 mod refusals;
 mod replicas;
@@ -33,6 +35,8 @@ mod settings;
 mod soak;
 mod status_helpers;
 mod transcripts;
+mod uninstall;
+mod upgrade;
 
 use std::{
     process::ExitCode,
@@ -107,6 +111,10 @@ fn against_time() -> Vec<(&'static str, TestCase)> {
         replicas::test_cases(),
         faults::test_cases(),
         request_flood::test_cases(),
+        gitops::test_cases(),
+        overload::test_cases(),
+        uninstall::test_cases(),
+        upgrade::test_cases(),
         soak::test_cases(),
     ]
     .into_iter()

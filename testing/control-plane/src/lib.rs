@@ -32,7 +32,7 @@ pub use cluster::{Cluster, Said};
 pub use error::{Error, Result};
 pub use interrupt::on_interrupt;
 pub use issuer::{Provider, SignIn};
-pub use operator::{Operator, OperatorOptions, Server};
+pub use operator::{Change, Operator, OperatorOptions, Server};
 pub use plane::{Options, Plane};
 pub use process::{Process, ProcessRecord};
 pub use programs::program;

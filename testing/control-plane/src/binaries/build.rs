@@ -15,6 +15,12 @@ const HELM: &str = "v4.3.1";
 /// The sources of the Go binary, embedded so that the build needs no checkout.
 const SOURCES: [(&str, &str); 3] = [("go.mod", include_str!("../../go.mod")), ("go.sum", include_str!("../../go.sum")), MAIN];
 const MAIN: (&str, &str) = ("main.go", include_str!("../../main.go"));
+/// The sources of the program that applies manifests as GitOps tools do.
+const GITOPS: [(&str, &str); 3] = [
+    ("go.mod", include_str!("../../../gitops/go.mod")),
+    ("go.sum", include_str!("../../../gitops/go.sum")),
+    ("main.go", include_str!("../../../gitops/main.go")),
+];
 /// The sources of the binary of any release but the default one. Its modules follow from the release and the template.
 const OTHER_SOURCES: [(&str, &str); 2] = [("template", modules::TEMPLATE), MAIN];
 /// The program names under which the one binary can be called.
@@ -66,9 +72,26 @@ pub(super) fn helm() -> Result<PathBuf> {
     Ok(directory.join("helm"))
 }
 
-/// Returns the directory of the build from these sources with these flags. Other sources have another name, so that the cache never serves
-/// a stale binary.
+/// Returns the path of the program that applies manifests as GitOps tools do.
+pub(super) fn gitops() -> Result<PathBuf> {
+    let note = "Building the library of a GitOps tool: about 2 minutes on 2 cores, once per machine.";
+    let directory = cached(&format!("gitops-{}", fingerprint(&GITOPS, "")), note, |directory| {
+        for (name, text) in GITOPS {
+            let path = directory.join(name);
+            fs::write(&path, text).map_err(Error::path("write", &path))?;
+        }
+        run(go(directory).args(["build", "-trimpath", "-ldflags", "-s -w", "-o", "gitops", "."])).map(drop)
+    })?;
+    Ok(directory.join("gitops"))
+}
+
+/// Returns the directory of the build from these sources with these flags.
 fn key(release: Release, sources: &[(&str, &str)], flags: &str) -> String {
+    format!("kubernetes-{release}-{}", fingerprint(sources, flags))
+}
+
+/// Returns a hash of sources and flags. Other sources have another name in the cache, so it never serves a stale binary.
+fn fingerprint(sources: &[(&str, &str)], flags: &str) -> String {
     let mut hash = Sha256::new();
     for (name, text) in sources {
         // The lengths separate two adjacent fields.
@@ -76,7 +99,7 @@ fn key(release: Release, sources: &[(&str, &str)], flags: &str) -> String {
     }
     hash.update(flags);
     let short = hash.finalize().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    format!("kubernetes-{release}-{short:016x}")
+    format!("{short:016x}")
 }
 
 /// Returns the directory `name` of the cache, filled by `fill` if it does not exist. One process builds at a time, and an interrupted build

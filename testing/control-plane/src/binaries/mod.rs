@@ -45,6 +45,11 @@ impl Binaries {
         Self::find_in(&places, Release::chosen()?)
     }
 
+    /// Returns the program that applies manifests as GitOps tools do (`testing/gitops`). It is built at the first call.
+    pub fn gitops() -> Result<PathBuf> {
+        build::gitops()
+    }
+
     /// Returns the API server's version. It is queried at each call, which takes a tenth of a second.
     pub(crate) fn version(&self) -> Result<Version> {
         version::ask_version(&self.kube_apiserver, &["--version"])

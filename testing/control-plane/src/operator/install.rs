@@ -11,8 +11,8 @@ use crate::{ADMIN, Cluster, Error, Result};
 
 /// The operator's namespace.
 pub(super) const NAMESPACE: &str = "jit-system";
-/// The Helm release; the chart derives the names of its objects from it.
-const RELEASE: &str = "jit-rbac";
+/// The usual Helm release; the chart derives the names of its objects from it.
+pub(super) const RELEASE: &str = "jit-rbac";
 /// The validity of the two identities' tokens: longer than a control plane is kept.
 const TOKEN_LIFE: &str = "--duration=720h";
 
@@ -34,26 +34,47 @@ pub(super) async fn install(cluster: &Cluster, directory: &Path, options: &Opera
     let text = serde_json::to_string_pretty(&chart_values(options, webhook_port))?;
     fs::write(&values, text).map_err(Error::path("write", &values))?;
     let mut helm = cluster.helm()?;
-    helm.args(["upgrade", "--install", RELEASE]).arg(&options.chart);
+    helm.args(["upgrade", "--install", &options.release]).arg(&options.chart);
     helm.args(["--namespace", NAMESPACE, "--create-namespace", "--values"]).arg(&values);
+    if options.release != RELEASE {
+        // The CRDs of an earlier release stay when it is uninstalled.
+        helm.arg("--take-ownership");
+    }
     run(&mut helm, None).await?.ok()?;
+    fetch(cluster, directory, options).await
+}
 
+/// Restores the previous revision of the release, and fetches the files of its pods.
+pub(super) async fn roll_back(cluster: &Cluster, directory: &Path, options: &OperatorOptions) -> Result<Installed> {
+    let mut helm = cluster.helm()?;
+    helm.args(["rollback", &options.release, "--namespace", NAMESPACE]);
+    run(&mut helm, None).await?.ok()?;
+    fetch(cluster, directory, options).await
+}
+
+async fn fetch(cluster: &Cluster, directory: &Path, options: &OperatorOptions) -> Result<Installed> {
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client(ADMIN).await?, NAMESPACE);
-    let map = maps.get(&format!("{RELEASE}-config")).await?;
+    let name = full_name(&options.release);
+    let map = maps.get(&format!("{name}-config")).await?;
     let mut data = map.data.unwrap_or_default();
     let mut file = |name: &str| data.remove(name).ok_or_else(|| Error::State(format!("the chart's ConfigMap has no {name}")));
     let config = directory.join("config.json");
     fs::write(&config, file("config.json")?).map_err(Error::path("write", &config))?;
     let guards = directory.join("guards.json");
     fs::write(&guards, watched(&file("guards.json")?, &options.unwatched)?).map_err(Error::path("write", &guards))?;
-    let (controller, webhook) = ("jit-rbac-controller", "jit-rbac-webhook");
-    let controller_token = token(cluster, controller).await?;
+    let (controller, webhook) = (format!("{name}-controller"), format!("{name}-webhook"));
+    let controller_token = token(cluster, &controller).await?;
     Ok(Installed {
         config,
-        controller: cluster.kubeconfig_for_token(controller, &controller_token)?,
+        controller: cluster.kubeconfig_for_token(&controller, &controller_token)?,
         controller_token,
-        webhook: cluster.kubeconfig_for_token(webhook, &token(cluster, webhook).await?)?,
+        webhook: cluster.kubeconfig_for_token(&webhook, &token(cluster, &webhook).await?)?,
     })
+}
+
+/// Returns the name prefix of a release's objects, as the chart's helper `jit-rbac.fullname` does.
+pub(super) fn full_name(release: &str) -> String {
+    if release.contains(RELEASE) { release.to_owned() } else { format!("{release}-{RELEASE}") }
 }
 
 /// Returns the guards in the operator's configuration: all except those of these names.

@@ -31,6 +31,8 @@ pub struct OperatorOptions {
     pub binary: PathBuf,
     /// The chart's directory.
     pub chart: PathBuf,
+    /// The Helm release; `jit-rbac` by default.
+    pub release: String,
     /// The number of controllers; 2 by default.
     pub replicas: usize,
     /// Chart value `bindableRoles.clusterRoles`; view, edit and admin.
@@ -60,6 +62,7 @@ impl OperatorOptions {
         Self {
             binary: binary.into(),
             chart: chart.into(),
+            release: install::RELEASE.to_owned(),
             replicas: 2,
             cluster_roles: ["view", "edit", "admin"].map(str::to_owned).to_vec(),
             roles: vec!["debug".to_owned()],
@@ -97,27 +100,40 @@ impl Operator {
         fs::create_dir_all(&directory).map_err(Error::path("create", &directory))?;
         let webhook_port = options.webhook_port.map_or_else(free_port, Ok)?;
         let installed = install::install(cluster, &directory, &options, webhook_port).await?;
-        let start = |name: &str, kubeconfig: &Path, args: Vec<OsString>| {
-            Server::start(spec(&options.binary, &directory, &installed, name, kubeconfig, args), reaper)
-        };
-        let address = flag("address", format!("127.0.0.1:{webhook_port}"));
-        let flags = options.webhook_flags.iter().map(OsString::from);
-        let webhook = start("webhook", &installed.webhook, ["webhook".into(), address].into_iter().chain(flags).collect())?;
-        let controllers = (0..options.replicas)
-            .map(|number| {
-                let name = format!("controller-{number}");
-                let identity = flag("identity", &name);
-                let kubeconfig = match &options.proxy {
-                    None => installed.controller.clone(),
-                    Some(proxy) => cluster.kubeconfig_through(&proxy.address_for(&name), &name, &installed.controller_token)?,
-                };
-                start(&name, &kubeconfig, vec!["controller".into(), identity])
-            })
-            .collect::<Result<_>>()?;
+        let rollout = Rollout { cluster, reaper, options: &options, directory: &directory, installed: &installed };
+        let webhook = rollout.webhook(webhook_port)?;
+        let controllers = (0..options.replicas).map(|number| rollout.controller(number)).collect::<Result<_>>()?;
         let operator = Self { webhook, controllers, webhook_port, ready_within: options.ready_within, reaper: Arc::clone(reaper) };
         operator.wait_until_ready().await?;
-        probe::wait_until_guarded(cluster).await?;
+        probe::wait_until_guarded(cluster, &format!("{}-controller", install::full_name(&options.release))).await?;
         Ok(operator)
+    }
+
+    /// Upgrades the chart, or restores its previous revision, and replaces the processes of `self` by those of `options` as a rolling update
+    /// of the Deployments does: each old controller ends when a new one is ready. The webhook keeps its port, so there is none for a moment.
+    pub async fn replace(&self, cluster: &Cluster, change: Change, options: OperatorOptions) -> Result<Self> {
+        let (directory, reaper) = (cluster.directory().join("operator"), &self.reaper);
+        let installed = match change {
+            Change::Upgrade => install::install(cluster, &directory, &options, self.webhook_port).await?,
+            Change::RollBack => install::roll_back(cluster, &directory, &options).await?,
+        };
+        let rollout = Rollout { cluster, reaper, options: &options, directory: &directory, installed: &installed };
+        let mut controllers = Vec::new();
+        for (number, old) in (self.last_number() + 1..).zip(&self.controllers) {
+            let new = rollout.controller(number)?;
+            new.wait_until_ready(options.ready_within).await?;
+            old.terminate(options.ready_within).await?;
+            controllers.push(new);
+        }
+        self.webhook.terminate(options.ready_within).await?;
+        let webhook = rollout.webhook(self.webhook_port)?;
+        webhook.wait_until_ready(options.ready_within).await?;
+        Ok(Self { webhook, controllers, webhook_port: self.webhook_port, ready_within: options.ready_within, reaper: Arc::clone(reaper) })
+    }
+
+    /// Returns the highest number in the names of the controllers.
+    fn last_number(&self) -> usize {
+        self.controllers.iter().filter_map(|controller| controller.name().rsplit('-').next()?.parse().ok()).max().unwrap_or_default()
     }
 
     /// Waits until every process is ready. Fails at once, with the end of its log, if one of them has ended.
@@ -169,6 +185,46 @@ impl Operator {
         for server in self.servers() {
             server.detach();
         }
+    }
+}
+
+/// How the chart of a running operator changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// `helm upgrade` to the chart of the options.
+    Upgrade,
+    /// `helm rollback` to the previous revision.
+    RollBack,
+}
+
+/// The processes of one version of the operator.
+struct Rollout<'a> {
+    cluster: &'a Cluster,
+    reaper: &'a Arc<Reaper>,
+    options: &'a OperatorOptions,
+    directory: &'a Path,
+    installed: &'a Installed,
+}
+
+impl Rollout<'_> {
+    fn webhook(&self, port: u16) -> Result<Server> {
+        let address = flag("address", format!("127.0.0.1:{port}"));
+        let flags = self.options.webhook_flags.iter().map(OsString::from);
+        self.start("webhook", &self.installed.webhook, ["webhook".into(), address].into_iter().chain(flags).collect())
+    }
+
+    fn controller(&self, number: usize) -> Result<Server> {
+        let name = format!("controller-{number}");
+        let identity = flag("identity", &name);
+        let kubeconfig = match &self.options.proxy {
+            None => self.installed.controller.clone(),
+            Some(proxy) => self.cluster.kubeconfig_through(&proxy.address_for(&name), &name, &self.installed.controller_token)?,
+        };
+        self.start(&name, &kubeconfig, vec!["controller".into(), identity])
+    }
+
+    fn start(&self, name: &str, kubeconfig: &Path, args: Vec<OsString>) -> Result<Server> {
+        Server::start(spec(&self.options.binary, self.directory, self.installed, name, kubeconfig, args), self.reaper)
     }
 }
 

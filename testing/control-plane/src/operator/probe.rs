@@ -25,7 +25,7 @@ const PROBE: &str = "jitrbac.dev/probe";
 const GUARDS: &str = "jitrbac.dev/guards";
 
 /// Waits until the policies for requests deny their probes and the webhook answers. All writes are dry runs.
-pub(super) async fn wait_until_guarded(cluster: &Cluster) -> Result<()> {
+pub(super) async fn wait_until_guarded(cluster: &Cluster, lease: &str) -> Result<()> {
     let client = cluster.client(ADMIN).await?;
     let mut wanted: Vec<_> =
         policies(&client).await?.into_iter().map(|name| (format!("ValidatingAdmissionPolicy '{name}'"), Some(name))).collect();
@@ -42,15 +42,15 @@ pub(super) async fn wait_until_guarded(cluster: &Cluster) -> Result<()> {
         })
         .await?;
     }
-    wait_until_proven(client).await
+    wait_until_proven(client, lease).await
 }
 
 /// Waits until the holder of the Lease has proven the guards: requests that are created before that are never granted.
-async fn wait_until_proven(client: Client) -> Result<()> {
+async fn wait_until_proven(client: Client, lease: &str) -> Result<()> {
     let leases: Api<Lease> = Api::namespaced(client, NAMESPACE);
     wait_for_ok("the guards to be proven", LIMIT, async || {
-        let lease = leases.get("jit-rbac-controller").await.map_err(|error| brief(&error))?;
-        let record = lease.metadata.annotations.and_then(|mut all| all.remove(GUARDS)).ok_or("the Lease has no record")?;
+        let stored = leases.get(lease).await.map_err(|error| brief(&error))?;
+        let record = stored.metadata.annotations.and_then(|mut all| all.remove(GUARDS)).ok_or("the Lease has no record")?;
         let record: Value = serde_json::from_str(&record).map_err(|error| error.to_string())?;
         let since = record.get("since").and_then(Value::as_str).ok_or_else(|| format!("the record is {record}"))?;
         let since: Timestamp = since.parse().map_err(|_| format!("{since} is not a valid time"))?;
