@@ -78,7 +78,7 @@ fn the_operator_has_a_priority_level_of_its_own() {
     assert!(ends["matchingPrecedence"].as_u64() < all["matchingPrecedence"].as_u64());
     let subjects = |schema: &Value| items(&schema["rules"][0]["subjects"]).iter().map(|s| s["serviceAccount"].clone()).collect::<Vec<_>>();
     let [controller, webhook] = ["controller", "webhook"].map(|name| json!({"name": format!("jit-rbac-{name}"), "namespace": NAMESPACE}));
-    assert_eq!(subjects(ends), [controller.clone()]);
+    assert_eq!(subjects(ends), std::slice::from_ref(&controller));
     assert_eq!(subjects(all), [controller, webhook]);
     let rules = items(&ends["rules"][0]["resourceRules"]);
     for verb in ["get", "list", "watch", "patch", "delete"] {

@@ -1,4 +1,4 @@
-//! Rendered charts, applied as GitOps tools do: with the library of Flux's kustomize-controller (`testing/gitops`), and with server-side apply
+//! Rendered charts, applied as tools for continuous delivery do: with the library of Flux's kustomize-controller (`testing/gitops`), and with server-side apply
 //! by force, as Argo CD does. Both repeat it all the time, and must not fight with what the operator writes.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -85,7 +85,7 @@ fn fight_free(applied: &BTreeMap<String, String>) -> Outcome {
     Ok(())
 }
 
-/// Renders a chart as GitOps tools do, without its hooks, which are not part of the desired state.
+/// Renders a chart as such tools do, without its hooks, which are not part of the desired state.
 async fn rendered(scene: &Scene, release: &str, chart: &str, values: &Path) -> Result<String, Error> {
     let mut helm = scene.fixture.cluster().helm()?;
     helm.args(["template", release]).arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("charts").join(chart));

@@ -1,4 +1,4 @@
-//! Other clients overload the API server: their calls hold every seat that API Priority and Fairness gives to ServiceAccounts. The chart's
+//! Other clients overload the API server: their calls hold every seat that API Priority and Fairness gives to `ServiceAccounts`. The chart's
 //! priority level keeps seats for the operator (chart value `flowControl`).
 
 use std::{sync::Arc, time::Duration};
@@ -23,7 +23,7 @@ use crate::{
 /// The number of overloading clients, each a ServiceAccount of its own, and of concurrent calls of each.
 const CLIENTS: usize = 24;
 const CALLS_EACH: usize = 8;
-/// The seats of the API server, and the calls that must be held before the overload counts as such: the level of all other ServiceAccounts
+/// The seats of the API server, and the calls that must be held before the overload counts as such: the level of all other `ServiceAccounts`
 /// has at least these.
 const INFLIGHT: [&str; 2] = ["--max-requests-inflight=20", "--max-mutating-requests-inflight=10"];
 const HELD: u32 = 12;
@@ -128,7 +128,7 @@ async fn insist(plain: kube::Client, namespace: String, name: String) {
     }
 }
 
-/// Creates the overloading ServiceAccounts, and returns their tokens.
+/// Creates the overloading `ServiceAccounts`, and returns their tokens.
 async fn clients(scene: &Scene) -> Result<Vec<String>, Error> {
     let namespace = &scene.name;
     let names: Vec<String> = (0..CLIENTS).map(|number| format!("load-{number}")).collect();

@@ -15,7 +15,7 @@ const HELM: &str = "v4.3.1";
 /// The sources of the Go binary, embedded so that the build needs no checkout.
 const SOURCES: [(&str, &str); 3] = [("go.mod", include_str!("../../go.mod")), ("go.sum", include_str!("../../go.sum")), MAIN];
 const MAIN: (&str, &str) = ("main.go", include_str!("../../main.go"));
-/// The sources of the program that applies manifests as GitOps tools do.
+/// The sources of the program that applies manifests as Flux does.
 const GITOPS: [(&str, &str); 3] = [
     ("go.mod", include_str!("../../../gitops/go.mod")),
     ("go.sum", include_str!("../../../gitops/go.sum")),
@@ -72,7 +72,7 @@ pub(super) fn helm() -> Result<PathBuf> {
     Ok(directory.join("helm"))
 }
 
-/// Returns the path of the program that applies manifests as GitOps tools do.
+/// Returns the path of the program that applies manifests as Flux does.
 pub(super) fn gitops() -> Result<PathBuf> {
     let note = "Building the library of a GitOps tool: about 2 minutes on 2 cores, once per machine.";
     let directory = cached(&format!("gitops-{}", fingerprint(&GITOPS, "")), note, |directory| {

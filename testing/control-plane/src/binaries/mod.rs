@@ -45,7 +45,7 @@ impl Binaries {
         Self::find_in(&places, Release::chosen()?)
     }
 
-    /// Returns the program that applies manifests as GitOps tools do (`testing/gitops`). It is built at the first call.
+    /// Returns the program that applies manifests as Flux does (`testing/gitops`). It is built at the first call.
     pub fn gitops() -> Result<PathBuf> {
         build::gitops()
     }
