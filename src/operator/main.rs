@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-//! The operator's program: subcommands `controller`, `webhook`, `check`, `crds`.
-=======
-//! The operator's program: subcommands `controller`, `webhook`, `revoke-all`, `crds`.
->>>>>>> 6ac40d7 (Uninstalling revokes every grant first, and a priority level keeps ends in time in an overloaded API server)
+//! The operator's program: subcommands `controller`, `webhook`, `check`, `revoke-all`, `crds`.
 
 use std::{
     fmt::Write as _,
@@ -114,11 +110,8 @@ struct Common {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Crds { directory } => crds(directory.as_deref()),
-<<<<<<< HEAD
         Command::Check { config, timeout, log_format } => check(&config, timeout, log_format),
-=======
         Command::RevokeAll { config, log_format, identity } => revoke_all(&config, log_format, identity),
->>>>>>> 6ac40d7 (Uninstalling revokes every grant first, and a priority level keeps ends in time in an overloaded API server)
         Command::Controller { common, identity } => {
             let expected = guards::expected::read(&common.config).map_err(|error| error.to_string());
             process(&common, &controller::NEEDS, |config, health, metrics, stop| async move {
@@ -159,11 +152,7 @@ where
     F: Future<Output = Result<(), String>>,
     W: FnOnce(Config, Health, Metrics, CancellationToken) -> F,
 {
-<<<<<<< HEAD
     let (config, runtime) = start(&common.config, common.log_format)?;
-=======
-    let (config, runtime) = prepare(&common.config, common.log_format)?;
->>>>>>> 6ac40d7 (Uninstalling revokes every grant first, and a priority level keeps ends in time in an overloaded API server)
     let health = Health::needing(&[needs, &[connect::NEED]].concat());
     let metrics = Metrics::default();
     let stop = CancellationToken::new();
@@ -184,13 +173,8 @@ where
     })
 }
 
-<<<<<<< HEAD
 /// Starts logging, reads the configuration and builds the runtime.
 fn start(config: &Path, log_format: Format) -> Result<(Config, Runtime), String> {
-=======
-/// Sets up logs and TLS, and reads the configuration.
-fn prepare(config: &Path, log_format: Format) -> Result<(Config, Runtime), String> {
->>>>>>> 6ac40d7 (Uninstalling revokes every grant first, and a priority level keeps ends in time in an overloaded API server)
     logs::start(log_format);
     let config = Config::read(config).map_err(|error| error.to_string())?;
     rustls::crypto::ring::default_provider().install_default().map_err(|_| "a TLS provider is already installed".to_owned())?;
@@ -198,14 +182,14 @@ fn prepare(config: &Path, log_format: Format) -> Result<(Config, Runtime), Strin
     Ok((config, runtime))
 }
 
-<<<<<<< HEAD
 fn check(config: &Path, timeout: Duration, log_format: Format) -> Result<(), String> {
     let (config, runtime) = start(config, log_format)?;
     let patience = std::time::Duration::from_secs(timeout.as_secs().into());
     runtime.block_on(check::run(&config, patience)).map_err(|error| error.to_string())
-=======
+}
+
 fn revoke_all(config: &Path, log_format: Format, identity: Option<String>) -> Result<(), String> {
-    let (config, runtime) = prepare(config, log_format)?;
+    let (config, runtime) = start(config, log_format)?;
     let (clock, stop, identity) = (Clock::system(), CancellationToken::new(), identity.unwrap_or_else(connect::identity));
     runtime.block_on(async {
         let signals = tokio::spawn(connect::stop_on_signal(stop.clone()));
@@ -217,7 +201,6 @@ fn revoke_all(config: &Path, log_format: Format, identity: Option<String>) -> Re
         info!(removed, emptied = emptied.len(), recorded, unrecorded, "every grant is revoked, and nothing is granted any more");
         Ok(())
     })
->>>>>>> 6ac40d7 (Uninstalling revokes every grant first, and a priority level keeps ends in time in an overloaded API server)
 }
 
 fn crds(directory: Option<&Path>) -> Result<(), String> {

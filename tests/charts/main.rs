@@ -12,7 +12,8 @@ mod every_value;
 #[cfg(test)]
 mod guards;
 #[cfg(test)]
-<<<<<<< HEAD
+mod lifecycle;
+#[cfg(test)]
 mod lint;
 #[cfg(test)]
 mod metadata;
@@ -20,9 +21,6 @@ mod metadata;
 mod monitors;
 #[cfg(test)]
 mod pod_spec;
-=======
-mod lifecycle;
->>>>>>> 6ac40d7 (Uninstalling revokes every grant first, and a priority level keeps ends in time in an overloaded API server)
 #[cfg(test)]
 mod pods;
 #[cfg(test)]

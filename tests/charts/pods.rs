@@ -10,19 +10,15 @@ const DEPLOYMENTS: [&str; 2] = ["jit-rbac-controller", "jit-rbac-webhook"];
 
 /// The specs of all pods, that of `helm test` among them.
 fn pods(rendered: &Rendered) -> Vec<&Value> {
-    let templates = rendered.all("Deployment").into_iter().map(|deployment| &deployment["spec"]["template"]["spec"]);
+    let workloads = rendered.all("Deployment").into_iter().chain(rendered.all("Job"));
+    let templates = workloads.map(|workload| &workload["spec"]["template"]["spec"]);
     templates.chain(rendered.all("Pod").into_iter().map(|pod| &pod["spec"])).collect()
 }
 
 #[test]
 fn t24_pods_satisfy_the_restricted_standard() {
     for (name, rendered) in every() {
-<<<<<<< HEAD
         for pod in pods(&rendered) {
-=======
-        for workload in [rendered.all("Deployment"), rendered.all("Job")].concat() {
-            let pod = &workload["spec"]["template"]["spec"];
->>>>>>> 6ac40d7 (Uninstalling revokes every grant first, and a priority level keeps ends in time in an overloaded API server)
             assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{name}");
             assert_eq!(pod["securityContext"]["seccompProfile"], json!({"type": "RuntimeDefault"}), "{name}");
             for key in ["hostNetwork", "hostPID", "hostIPC"] {
@@ -126,11 +122,7 @@ fn out_of_cluster_there_are_identities_and_rights_but_no_pods() {
         "outOfCluster": {"enabled": true, "webhookUrl": "https://127.0.0.1:9443"}, "networkPolicy": {"enabled": true},
         "metrics": {"podMonitor": {"enabled": true}},
     }));
-<<<<<<< HEAD
-    for kind in ["Deployment", "Pod", "Service", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor"] {
-=======
-    for kind in ["Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor", "Job"] {
->>>>>>> 6ac40d7 (Uninstalling revokes every grant first, and a priority level keeps ends in time in an overloaded API server)
+    for kind in ["Deployment", "Pod", "Service", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor", "Job"] {
         assert!(rendered.all(kind).is_empty(), "{kind}");
     }
     assert_eq!(rendered.all("ServiceAccount").len(), 2);
