@@ -154,7 +154,7 @@ syft: GO_TOOL := $(SYFT)
 cosign: GO_TOOL := $(COSIGN)
 krew-tool: GO_TOOL := $(KREW)
 actionlint: GO_TOOL := $(ACTIONLINT)
-# A Go program of exactly this version. The file beside it says which one was built.
+# A Go program of exactly this version. The file with the suffix .version says which one was built.
 syft cosign krew-tool actionlint:
 	@command -v go >/dev/null || { echo "Go is missing: install it so that 'go' is on the PATH" >&2; exit 1; }
 	@name=$$(basename "$(firstword $(subst @, ,$(GO_TOOL)))"); [ "$$(cat "$(TOOLS)/bin/$$name.version" 2>/dev/null)" = "$(GO_TOOL)" ] || { \
@@ -234,16 +234,16 @@ test-matrix: build ## Run the end-to-end tests on every minor version of Kuberne
 test-image: image qemu-aarch64-static ## Build the image a second time elsewhere, compare the digests, and check the content
 	@PLATFORMS=$(PLATFORMS) $(CARGO) test --locked --test image
 
-# The registry crates of the earlier program are those of the checkout, mostly. Its build replaces target/debug/jit-rbac until the next one.
+# The build has a target directory of its own: in that of the checkout, cargo would take this checkout's crates for the earlier ones.
 earlier: tools
 	@commit=$$(git rev-parse --quiet --verify "$(UPGRADE_FROM)^{commit}") || { \
 	  echo "the commit $(UPGRADE_FROM) is not in this clone: fetch the whole history with 'git fetch --unshallow', or set UPGRADE_FROM to another commit" >&2; exit 1; }; \
 	directory="$(CACHE)/earlier/$$commit"; [ ! -x "$$directory/jit-rbac" ] || exit 0; \
 	echo "Building jit-rbac of $(UPGRADE_FROM): some minutes, once per machine and commit." >&2; \
 	rm -rf "$$directory"; mkdir -p "$$directory/source"; git archive "$$commit" | tar -x -C "$$directory/source"; \
-	$(CARGO) build --quiet --locked --manifest-path "$$directory/source/Cargo.toml" --target-dir target -p jit-rbac; \
+	$(CARGO) build --quiet --locked --manifest-path "$$directory/source/Cargo.toml" --target-dir "$$directory/target" -p jit-rbac; \
 	mkdir "$$directory/charts"; mv "$$directory/source/charts/jit-rbac" "$$directory/charts"; \
-	cp target/debug/jit-rbac "$$directory/built"; mv "$$directory/built" "$$directory/jit-rbac"; rm -rf "$$directory/source"
+	mv "$$directory/target/debug/jit-rbac" "$$directory/jit-rbac"; rm -rf "$$directory/source" "$$directory/target"
 
 test-upgrade: earlier ## Upgrade from UPGRADE_FROM and roll back while 200 grants run; five minutes after the builds
 	@$(MAKE) --no-print-directory plane

@@ -34,7 +34,7 @@ fn the_job_is_where_the_controller_may_be() {
         "priorityClassName": "system-cluster-critical", "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}],
     });
     let rendered = operator(&json!({
-        "controller": controller, "extraEnv": [{"name": "RUST_LOG", "value": "debug"}], "uninstall": {"activeDeadlineSeconds": 100},
+        "controller": {"podSpec": controller}, "extraEnv": [{"name": "RUST_LOG", "value": "debug"}], "uninstall": {"activeDeadlineSeconds": 100},
         "networkPolicy": {"enabled": true},
     }));
     let job = rendered.only("Job");

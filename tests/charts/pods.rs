@@ -10,7 +10,8 @@ const DEPLOYMENTS: [&str; 2] = ["jit-rbac-controller", "jit-rbac-webhook"];
 
 /// The specs of all pods, that of `helm test` among them.
 fn pods(rendered: &Rendered) -> Vec<&Value> {
-    let templates = rendered.all("Deployment").into_iter().map(|deployment| &deployment["spec"]["template"]["spec"]);
+    let workloads = rendered.all("Deployment").into_iter().chain(rendered.all("Job"));
+    let templates = workloads.map(|workload| &workload["spec"]["template"]["spec"]);
     templates.chain(rendered.all("Pod").into_iter().map(|pod| &pod["spec"])).collect()
 }
 
