@@ -83,23 +83,6 @@ fn operator() -> Vec<Row> {
             json!("https://127.0.0.1:9444"),
             json!({"outOfCluster": {"enabled": true, "webhookUrl": "https://127.0.0.1:9443"}}),
         ),
-        ("metrics.renderMode", json!("skipIfMissing"), monitor("podMonitor")),
-        ("metrics.service.enabled", json!(true), nothing()),
-        ("metrics.service.annotations", json!({"a": "b"}), json!({"metrics": {"service": {"enabled": true}}})),
-        ("metrics.podMonitor.enabled", json!(true), nothing()),
-        ("metrics.podMonitor.labels", json!({"a": "b"}), monitor("podMonitor")),
-        ("metrics.podMonitor.annotations", json!({"a": "b"}), monitor("podMonitor")),
-        ("metrics.podMonitor.interval", json!("30s"), monitor("podMonitor")),
-        ("metrics.podMonitor.scrapeTimeout", json!("5s"), monitor("podMonitor")),
-        ("metrics.podMonitor.relabelings", json!([{"action": "drop"}]), monitor("podMonitor")),
-        ("metrics.podMonitor.metricRelabelings", json!([{"action": "drop"}]), monitor("podMonitor")),
-        ("metrics.serviceMonitor.enabled", json!(true), nothing()),
-        ("metrics.serviceMonitor.labels", json!({"a": "b"}), monitor("serviceMonitor")),
-        ("metrics.serviceMonitor.annotations", json!({"a": "b"}), monitor("serviceMonitor")),
-        ("metrics.serviceMonitor.interval", json!("30s"), monitor("serviceMonitor")),
-        ("metrics.serviceMonitor.scrapeTimeout", json!("5s"), monitor("serviceMonitor")),
-        ("metrics.serviceMonitor.relabelings", json!([{"action": "drop"}]), monitor("serviceMonitor")),
-        ("metrics.serviceMonitor.metricRelabelings", json!([{"action": "drop"}]), monitor("serviceMonitor")),
         ("networkPolicy.enabled", json!(true), nothing()),
         ("networkPolicy.webhookFromCIDRs", json!(["10.0.0.0/8"]), policies()),
         ("networkPolicy.metricsFrom", json!([{"podSelector": {}}]), policies()),
@@ -118,8 +101,33 @@ fn operator() -> Vec<Row> {
         ("test.podSpec", json!({"priorityClassName": "x"}), nothing()),
         ("extraObjects", json!([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}]), nothing()),
     ];
+    rows.extend(monitors());
     rows.extend(alerts_and_dashboard());
     rows
+}
+
+/// The values of the monitors.
+fn monitors() -> Vec<Row> {
+    let nothing = || json!({});
+    vec![
+        ("metrics.renderMode", json!("skipIfMissing"), monitor("podMonitor")),
+        ("metrics.service.enabled", json!(true), nothing()),
+        ("metrics.service.annotations", json!({"a": "b"}), json!({"metrics": {"service": {"enabled": true}}})),
+        ("metrics.podMonitor.enabled", json!(true), nothing()),
+        ("metrics.podMonitor.labels", json!({"a": "b"}), monitor("podMonitor")),
+        ("metrics.podMonitor.annotations", json!({"a": "b"}), monitor("podMonitor")),
+        ("metrics.podMonitor.interval", json!("30s"), monitor("podMonitor")),
+        ("metrics.podMonitor.scrapeTimeout", json!("5s"), monitor("podMonitor")),
+        ("metrics.podMonitor.relabelings", json!([{"action": "drop"}]), monitor("podMonitor")),
+        ("metrics.podMonitor.metricRelabelings", json!([{"action": "drop"}]), monitor("podMonitor")),
+        ("metrics.serviceMonitor.enabled", json!(true), nothing()),
+        ("metrics.serviceMonitor.labels", json!({"a": "b"}), monitor("serviceMonitor")),
+        ("metrics.serviceMonitor.annotations", json!({"a": "b"}), monitor("serviceMonitor")),
+        ("metrics.serviceMonitor.interval", json!("30s"), monitor("serviceMonitor")),
+        ("metrics.serviceMonitor.scrapeTimeout", json!("5s"), monitor("serviceMonitor")),
+        ("metrics.serviceMonitor.relabelings", json!([{"action": "drop"}]), monitor("serviceMonitor")),
+        ("metrics.serviceMonitor.metricRelabelings", json!([{"action": "drop"}]), monitor("serviceMonitor")),
+    ]
 }
 
 /// The values of the alerts and of the dashboard.

@@ -111,6 +111,13 @@ impl ClusterFixture {
         self.until_pods_are_ready().await
     }
 
+    /// Installs the release again, after it was uninstalled, with the values that it had.
+    pub async fn install_again(&self) -> Outcome {
+        let values = self.values.lock().expect("the lock is not poisoned").clone();
+        self.node.upgrade(&values).await?;
+        self.until_pods_are_ready().await
+    }
+
     /// Waits until every Deployment of the release has as many ready pods as it wants, and no others.
     pub async fn until_pods_are_ready(&self) -> Outcome {
         for component in ["controller", "webhook"] {

@@ -1,6 +1,7 @@
 //! What Helm installs, and that it works in pods.
 
 use control_plane::{ADMIN, NAMESPACE, RELEASE};
+use jiff::Timestamp;
 use k8s_openapi::api::{
     admissionregistration::v1::ValidatingWebhookConfiguration, discovery::v1::EndpointSlice, networking::v1::NetworkPolicy,
 };
@@ -23,6 +24,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
         webhook_is_called_through_its_service,
         logs_are_readable_and_the_image_has_no_shell,
         network_policies_are_accepted_and_the_pods_stay_ready,
+        uninstalling_revokes_every_grant_before_the_pods_are_removed,
     ]
 }
 
@@ -110,7 +112,25 @@ async fn network_policies_are_accepted_and_the_pods_stay_ready(fixture: &Cluster
     fixture.with_values(&json!({"networkPolicy": {"enabled": true}})).await?;
     let policies: Api<NetworkPolicy> = Api::namespaced(fixture.client.clone(), NAMESPACE);
     let names: Vec<_> = policies.list(&ListParams::default()).await?.items.into_iter().filter_map(|policy| policy.metadata.name).collect();
-    ensure!(names == ["jit-rbac-controller", "jit-rbac-webhook"], "the policies are {names:?}");
+    ensure!(names == ["jit-rbac-controller", "jit-rbac-uninstall", "jit-rbac-webhook"], "the policies are {names:?}");
+    let granted = fixture.grant("5s").await?;
+    fixture.ends_in_time(&granted).await
+}
+
+async fn uninstalling_revokes_every_grant_before_the_pods_are_removed(fixture: &ClusterFixture) -> Outcome {
+    fixture.with_values(&json!({"networkPolicy": {"enabled": true}})).await?;
+    let granted = fixture.grant("1h").await?;
+    let begun = Timestamp::now();
+    fixture.node.helm(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout", "2m"]).await?.ok()?;
+    println!("    the release was uninstalled in {:?}", Timestamp::now().duration_since(begun));
+    ensure!(!fixture.is_bound(&granted).await?, "the grant has outlived the operator");
+    let status = fixture.status(&granted.request).await?;
+    ensure!(status["state"] == "Revoked" && status["reason"] == "Uninstalled", "the end is recorded as {status}");
+    let pods = fixture.pods("").await?;
+    ensure!(pods.is_empty(), "pods are left: {:?}", pods.into_iter().map(|pod| pod.metadata.name).collect::<Vec<_>>());
+
+    // The records, the eligibility and the policy are still there, and count.
+    fixture.install_again().await?;
     let granted = fixture.grant("5s").await?;
     fixture.ends_in_time(&granted).await
 }
