@@ -1,6 +1,6 @@
 //! What Helm installs, and that it works in pods.
 
-use control_plane::{ADMIN, NAMESPACE, RELEASE};
+use control_plane::{ADMIN, NAMESPACE, RELEASE, wait_for_ok};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     admissionregistration::v1::ValidatingWebhookConfiguration, discovery::v1::EndpointSlice, networking::v1::NetworkPolicy,
@@ -12,7 +12,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    cluster_fixture::{ClusterFixture, Outcome, TEAM, TestCase, request, requests},
+    cluster_fixture::{ClusterFixture, Outcome, SOON, TEAM, TestCase, request, requests},
     ensure, test_cases,
 };
 
@@ -126,8 +126,12 @@ async fn uninstalling_revokes_every_grant_before_the_pods_are_removed(fixture: &
     ensure!(!fixture.is_bound(&granted).await?, "the grant has outlived the operator");
     let status = fixture.status(&granted.request).await?;
     ensure!(status["state"] == "Revoked" && status["reason"] == "Uninstalled", "the end is recorded as {status}");
-    let pods = fixture.pods("").await?;
-    ensure!(pods.is_empty(), "pods are left: {:?}", pods.into_iter().map(|pod| pod.metadata.name).collect::<Vec<_>>());
+    // Helm does not wait for pods, which the garbage collector deletes.
+    wait_for_ok("the pods to be gone", SOON, async || {
+        let pods = fixture.pods("").await.map_err(|error| error.to_string())?;
+        pods.first().map_or(Ok(()), |pod| Err(pod.metadata.name.clone().unwrap_or_default()))
+    })
+    .await?;
 
     // The records, the eligibility and the policy are still there, and count.
     fixture.install_again().await?;
