@@ -48,17 +48,6 @@ macro_rules! test_cases {
     };
 }
 
-/// Fails a test with a message unless the condition holds.
-#[macro_export]
-macro_rules! ensure {
-    ($holds:expr, $($message:tt)+) => {
-        let holds: bool = $holds;
-        if !holds {
-            return Err(format!($($message)+).into());
-        }
-    };
-}
-
 /// The state that all tests share.
 pub struct Env {
     runtime: Runtime,

@@ -44,6 +44,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+pub(crate) use control_plane::ensure;
 use env::{Env, TestCase};
 use libtest_mimic::{Arguments, Failed, Trial};
 

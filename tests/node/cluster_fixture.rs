@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Mutex, time::Duration};
 
-use control_plane::{ADMIN, NAMESPACE, NODE, wait_for_ok};
+use control_plane::{ADMIN, NAMESPACE, NODE, ensure, wait_for_ok};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{
@@ -32,17 +32,6 @@ pub const TEAM: &str = "team";
 macro_rules! test_cases {
     ($($name:ident),* $(,)?) => {
         vec![$((stringify!($name), (|fixture| Box::pin($name(fixture))) as $crate::cluster_fixture::TestCase)),*]
-    };
-}
-
-/// Fails a test with a message unless the condition holds.
-#[macro_export]
-macro_rules! ensure {
-    ($holds:expr, $($message:tt)+) => {
-        let holds: bool = $holds;
-        if !holds {
-            return Err(format!($($message)+).into());
-        }
     };
 }
 

@@ -14,6 +14,7 @@ use std::{
 };
 
 use cluster_fixture::{ClusterFixture, Error, TestCase};
+pub(crate) use control_plane::ensure;
 use libtest_mimic::{Arguments, Trial};
 use node::{Run, Side};
 use tokio::runtime::Runtime;

@@ -36,9 +36,20 @@ pub use operator::{Change, NAMESPACE, Operator, OperatorOptions, RELEASE, Server
 pub use plane::{Options, Plane};
 pub use ports::free_port;
 pub use process::{Process, ProcessRecord, Spec};
-pub use programs::program;
+pub use programs::{checkout, exit_code, program};
 pub use proxy::{Call, Disorder, Disturbed, Fault, InForce, Proxy, Refusal, Rule};
 pub use reaper::Reaper;
 pub use state::{Held, State};
 pub use users::{ADMIN, NODE, User, standard_users};
 pub use wait::{wait_for, wait_for_ok};
+
+/// Fails a test with a message unless the condition holds.
+#[macro_export]
+macro_rules! ensure {
+    ($holds:expr, $($message:tt)+) => {
+        let holds: bool = $holds;
+        if !holds {
+            return Err(format!($($message)+).into());
+        }
+    };
+}

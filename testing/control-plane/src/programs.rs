@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
@@ -22,6 +23,24 @@ pub fn program(name: &str) -> Result<PathBuf> {
     static FOUND: LazyLock<BTreeMap<&str, Result<PathBuf, String>>> = LazyLock::new(|| ALL.map(|name| (name, find(name))).into());
     let found = FOUND.get(name).cloned().unwrap_or_else(|| Err(format!("{name} is not a program of the product")));
     found.map_err(Error::State)
+}
+
+/// Returns the checkout that this crate was built from, with charts and examples.
+pub fn checkout() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).map(Path::to_owned).ok_or_else(|| Error::State(format!("{} is not in a checkout", here.display())))
+}
+
+/// Returns the exit code of the program `name`, and prints the error of a failure.
+#[must_use]
+pub fn exit_code(name: &str, done: Result<()>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn find(name: &str) -> Result<PathBuf, String> {

@@ -1,8 +1,8 @@
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use control_plane::{ADMIN, Error, NAMESPACE, RELEASE, Result, wait_until_guarded};
+use control_plane::{ADMIN, Error, NAMESPACE, RELEASE, Result, checkout, wait_until_guarded};
 use serde_json::{Value, json};
 
 use crate::Node;
@@ -13,12 +13,6 @@ const IMAGE: (&str, &str) = ("localhost/jit-rbac", "built-here");
 const ARCHIVE: &str = "JIT_RBAC_IMAGE";
 /// How long Helm waits for the pods to be ready.
 const WAIT: &str = "--timeout=3m";
-
-/// Returns the checkout that this program was built from, with charts and examples.
-pub fn checkout() -> Result<PathBuf> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).map(Path::to_owned).ok_or_else(|| Error::State(format!("{} is not in a checkout", here.display())))
-}
 
 /// Returns the OCI archive of the image: that of `make image`, or the one that the environment's `JIT_RBAC_IMAGE` names.
 pub fn image() -> Result<PathBuf> {

@@ -15,7 +15,7 @@ mod requirements;
 mod run;
 
 pub use forward::forward;
-pub use install::{checkout, image};
+pub use install::image;
 pub use namespaces::{Side, enter, enter_with};
 pub use node::{Node, Options};
 pub use requirements::missing;

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::{
-    Binaries, Error, Held, NodeBinaries, Process, ProcessRecord, Reaper, Result, Spec, State, free_port, playground, wait_for,
+    Binaries, Error, Held, NodeBinaries, Process, ProcessRecord, Reaper, Result, Spec, State, checkout, exit_code, free_port, playground,
+    wait_for,
 };
 use node::{Node, Options, Run, Side};
 use serde::{Deserialize, Serialize};
@@ -58,13 +59,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{NAME}: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(NAME, done)
 }
 
 fn within(work: impl Future<Output = Result<()>>) -> Result<()> {
@@ -151,7 +146,7 @@ async fn inside(run: &Run, port: &str, ready: &Path) -> Result<()> {
     playground::namespaces(node.cluster()).await?;
     playground::requesters(node.cluster()).await?;
     node.install(&json!({"bindableRoles": {"clusterRoles": ["view", "edit", "admin"], "roles": ["debug"]}})).await?;
-    playground::examples(node.cluster(), &node::checkout()?.join("examples")).await?;
+    playground::examples(node.cluster(), &checkout()?.join("examples")).await?;
     let text = serde_json::to_string(&(node.cluster().kubeconfig(), &node.cluster().binaries().kubectl))?;
     fs::write(ready, text).map_err(Error::path("write", ready))?;
     node::forward(port).await

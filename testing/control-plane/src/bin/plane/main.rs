@@ -9,10 +9,9 @@ mod down;
 mod run;
 mod up;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use control_plane::{Error, Release, Result};
+use control_plane::{Release, exit_code};
 
 const NAME: &str = env!("CARGO_BIN_NAME");
 
@@ -44,17 +43,5 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{NAME}: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// The checkout that this program was built from, with charts and examples.
-fn checkout() -> Result<PathBuf> {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).map(PathBuf::from).ok_or_else(|| Error::State(format!("{} is not in a checkout", here.display())))
+    exit_code(NAME, done)
 }

@@ -1,8 +1,6 @@
 use std::sync::Arc;
 
-use control_plane::{Error, Operator, OperatorOptions, Reaper, Result, State};
-
-use crate::checkout;
+use control_plane::{Error, Operator, OperatorOptions, Reaper, Result, State, checkout};
 
 /// Upgrades the chart and restarts the operator on the running control plane.
 pub(crate) async fn run() -> Result<()> {

@@ -1,8 +1,6 @@
 use std::path::Path;
 
-use control_plane::{Operator, OperatorOptions, Options, Plane, Result, State, playground};
-
-use crate::checkout;
+use control_plane::{Operator, OperatorOptions, Options, Plane, Result, State, checkout, playground};
 
 /// Starts a control plane with operator and examples, and leaves it running.
 pub(crate) async fn up() -> Result<()> {

@@ -6,10 +6,9 @@ mod screen;
 use std::fs;
 use std::time::Duration;
 
-use control_plane::{Cluster, Error, Operator, OperatorOptions, Options, Plane, Result, on_interrupt, playground};
+use control_plane::{Cluster, Error, Operator, OperatorOptions, Options, Plane, Result, checkout, on_interrupt, playground};
 use jiff::Timestamp;
 
-use crate::checkout;
 use audit_times::AuditTimes;
 use screen::Screen;
 
