@@ -13,6 +13,7 @@ pub mod consistency;
 pub mod errors;
 pub mod kept;
 pub mod kubernetes;
+pub mod lease;
 pub mod observed;
 pub mod redact;
 pub mod resource;

@@ -11,7 +11,7 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use tower::Service;
 
 /// The resources that the operator calls. A fixed list bounds the number of series.
-const RESOURCES: [&str; 23] = [
+const RESOURCES: [&str; 24] = [
     "activationdecisions",
     "apiservices",
     "approvalpolicies",
@@ -30,6 +30,7 @@ const RESOURCES: [&str; 23] = [
     "roles",
     "secrets",
     "selfsubjectaccessreviews",
+    "selfsubjectreviews",
     "subjectaccessreviews",
     "validatingadmissionpolicies",
     "validatingadmissionpolicies/status",

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client, api::PostParams, core::ObjectMeta};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
@@ -21,13 +21,12 @@ use kube_io::{
     call::{ReadError, WriteError, read, write},
     clock::Clock,
     connect::{AskAgain, attempt},
+    lease::LeaseState,
     observed::unobserved,
 };
 
 /// Interval of checks.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// Validity of a Lease without `leaseDurationSeconds`.
-const VALID: SignedDuration = SignedDuration::from_secs(15);
 /// No eligibility has this name: it is not a valid object name.
 const NO_ELIGIBILITY: &str = "-";
 
@@ -119,24 +118,19 @@ async fn controller(client: &Client, config: &Config, now: Timestamp) -> Result<
     let name = &config.controller.lease;
     let api: Api<Lease> = Api::namespaced(client.clone(), &config.operator_namespace);
     let lease = read(|| format!("Lease '{name}'"), api.get_opt(name)).await?.ok_or_else(|| CheckError::NoLease(name.clone()))?;
-    let holder = lease.spec.as_ref().and_then(|spec| holder(spec, now)).ok_or_else(|| CheckError::NoLeader(name.clone()))?;
+    let holder = lease
+        .spec
+        .as_ref()
+        .and_then(|spec| LeaseState::at(spec, now).holder)
+        .map(str::to_owned)
+        .ok_or_else(|| CheckError::NoLeader(name.clone()))?;
     let record = lease.metadata.annotations.as_ref().and_then(|all| all.get(GUARDS));
     let verified = Ledger::read(record.map(String::as_str)).is_some_and(|ledger| ledger.lasts());
     if verified { Ok(holder) } else { Err(CheckError::NotVerified) }
 }
 
-/// Returns the holder of a Lease that is valid at this time.
-fn holder(spec: &LeaseSpec, now: Timestamp) -> Option<String> {
-    let valid = spec.lease_duration_seconds.map_or(VALID, |seconds| SignedDuration::from_secs(seconds.into()));
-    let renewed = spec.renew_time.as_ref()?.0;
-    let holder = spec.holder_identity.as_ref().filter(|holder| !holder.is_empty())?;
-    (now.duration_since(renewed) <= valid).then(|| holder.clone())
-}
-
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-
     use super::*;
 
     #[test]
@@ -145,15 +139,5 @@ mod tests {
         assert_eq!(denial(&by("admission webhook \"activations.jitrbac.dev\"")).unwrap().reason, Reason::EligibilityNotFound);
         assert_eq!(denial(&by("admission webhook \"other.example.com\"")), None);
         assert_eq!(denial("failed calling webhook \"activations.jitrbac.dev\": connection refused"), None);
-    }
-
-    #[test]
-    fn a_lease_is_held_as_long_as_it_is_valid() {
-        let renewed: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let mut spec = LeaseSpec { holder_identity: Some("one".to_owned()), renew_time: Some(MicroTime(renewed)), ..LeaseSpec::default() };
-        assert_eq!(holder(&spec, renewed + VALID).as_deref(), Some("one"));
-        assert_eq!(holder(&spec, renewed + VALID + SignedDuration::from_secs(1)), None);
-        spec.holder_identity = Some(String::new());
-        assert_eq!(holder(&spec, renewed), None);
     }
 }

@@ -4,12 +4,9 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::{
-    api::{
-        coordination::v1::{Lease, LeaseSpec},
-        core::v1::{ConfigMap, Event},
-    },
-    apimachinery::pkg::apis::meta::v1::Time,
+use k8s_openapi::api::{
+    coordination::v1::{Lease, LeaseSpec},
+    core::v1::{ConfigMap, Event},
 };
 use kube::{
     Api,
@@ -31,7 +28,7 @@ use crate::{
     words,
 };
 use api::{
-    Reason, State, conditions,
+    Reason, State,
     names::{self, GROUP},
     text::printable,
 };
@@ -45,12 +42,11 @@ use kube_io::{
     access::{self, Access},
     call::ReadError,
     kubernetes,
+    lease::LeaseState,
 };
 
 /// A larger difference of clocks is reported.
 const SKEW: SignedDuration = SignedDuration::from_secs(5);
-/// The validity of a Lease without leaseDurationSeconds.
-const VALID: SignedDuration = SignedDuration::from_secs(15);
 /// The maximum age of the last verification of the guards: the leader verifies them every ten seconds, and stops granting after thirty
 /// seconds without success.
 const VERIFIED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
@@ -320,17 +316,14 @@ async fn operator(session: &Session, ahead: SignedDuration) -> Vec<Finding> {
 /// Checks the holder and the validity of the Lease.
 fn leader(spec: &LeaseSpec, now: Timestamp) -> Finding {
     let what = "operator";
-    let holder = spec.holder_identity.clone().unwrap_or_default();
-    let renewed = spec.renew_time.as_ref().map(|time| conditions::from_time(&Time(time.0)));
-    let silent = renewed.map_or(SignedDuration::MAX, |at| now.duration_since(at));
-    let valid = spec.lease_duration_seconds.map_or(VALID, |seconds| SignedDuration::from_secs(seconds.into()));
-    if holder.is_empty() || silent > valid {
+    let LeaseState { holder, silent, valid } = LeaseState::at(spec, now);
+    let Some(holder) = holder else {
         let silent = short(silent.min(SignedDuration::from_hours(24 * 3650)));
         let message = format!(
             "no controller has held the Lease for {silent}: new grants are on hold; expired grants are still removed by any running replica"
         );
         return Health::Broken.of(what, message);
-    }
+    };
     Health::Ok.of(what, format!("'{holder}' holds the Lease, which is valid for {} at a time", short(valid)))
 }
 

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, prometheus_text},
+    encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, EncodeMetric, MetricEncoder, prometheus_text},
     metrics::{
         MetricType,
         counter::{ConstCounter, Counter},
@@ -87,14 +87,14 @@ impl Metrics {
     }
 
     /// Registers the same for several values, one per value of `label`.
-    pub fn each_at_scrape(
+    pub fn each_at_scrape<N: EncodeGaugeValue>(
         &self,
         (name, label): (&'static str, &'static str),
         help: &'static str,
-        numbers: impl Fn() -> Vec<(String, i64)> + Send + Sync + 'static,
+        numbers: impl Fn() -> Vec<(String, N)> + Send + Sync + 'static,
     ) {
         self.collect(name, help, MetricType::Gauge, move |mut family| {
-            let each = |(value, number): (String, i64)| ConstGauge::new(number).encode(family.encode_family(&[(label, value.as_str())])?);
+            let each = |(value, number): (String, N)| ConstGauge::new(number).encode(family.encode_family(&[(label, value.as_str())])?);
             numbers().into_iter().try_for_each(each)
         });
     }
@@ -109,19 +109,6 @@ impl Metrics {
         self.collect(name, help, MetricType::Counter, move |mut family| {
             let each = |(value, count): (String, u64)| ConstCounter::new(count).encode(family.encode_family(&[(label, value.as_str())])?);
             counts().into_iter().try_for_each(each)
-        });
-    }
-
-    /// Registers the same for durations.
-    pub fn each_second_at_scrape(
-        &self,
-        (name, label): (&'static str, &'static str),
-        help: &'static str,
-        seconds: impl Fn() -> Vec<(String, f64)> + Send + Sync + 'static,
-    ) {
-        self.collect(name, help, MetricType::Gauge, move |mut family| {
-            let each = |(value, number): (String, f64)| ConstGauge::new(number).encode(family.encode_family(&[(label, value.as_str())])?);
-            seconds().into_iter().try_for_each(each)
         });
     }
 

@@ -95,7 +95,7 @@ impl QueuesMetrics {
             all().into_iter().map(|(name, state)| (name.to_owned(), whole(state.waiting))).collect()
         });
         let all = new.read();
-        metrics.each_second_at_scrape(
+        metrics.each_at_scrape(
             ("queue_oldest_wait_seconds", "queue"),
             "Time for which the first due key has waited for a worker",
             move || all().into_iter().map(|(name, state)| (name.to_owned(), age(state.oldest))).collect(),
@@ -105,7 +105,7 @@ impl QueuesMetrics {
             all().into_iter().map(|(name, state)| (name.to_owned(), whole(state.active))).collect()
         });
         let all = new.read();
-        metrics.each_second_at_scrape(
+        metrics.each_at_scrape(
             ("reconcile_longest_running_seconds", "controller"),
             "Time for which the longest of the running reconciliations has run",
             move || all().into_iter().map(|(name, state)| (name.to_owned(), age(state.longest))).collect(),
