@@ -27,6 +27,9 @@ fi
   exit 1
 }
 
+# Cargo takes the path of the checkout out of the hashes of its crates only if the path is the same in a URL. Other hashes give other bytes.
+[[ $PWD =~ ^[A-Za-z0-9/._~-]+$ ]] || echo "the binary differs from that of other directories: the path '$PWD' has characters that a URL escapes" >&2
+
 # Panic messages contain the paths of sources. No path of this machine may get into the binary: the same sources would give other bytes
 # elsewhere. Where several prefixes match, the last one counts. Their sources are unpacked first: a directory has the name of its registry.
 cargo fetch --quiet --locked --target "$target"
