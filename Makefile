@@ -190,7 +190,7 @@ dependencies: cargo-deny ## Check the versions, licenses and sources of the depe
 	@for manifest in Cargo.toml fuzz/Cargo.toml; do \
 	  unused=; [ "$$manifest" = Cargo.toml ] || unused="--allow unmatched-skip --allow unnecessary-skip --allow license-not-encountered"; \
 	  $(CARGO) fetch --quiet --locked --manifest-path "$$manifest"; \
-	  cargo-deny --frozen --manifest-path "$$manifest" --config deny.toml check --deny warnings $$unused bans licenses sources >/dev/null; \
+	  cargo-deny --frozen --workspace --manifest-path "$$manifest" --config deny.toml check --deny warnings $$unused bans licenses sources >/dev/null; \
 	done
 
 # The schemas come from the OpenAPI document in the module of Kubernetes, which the control plane is built from. The names of the files have the

@@ -5,15 +5,12 @@
 pub mod admission;
 pub mod check;
 pub mod config;
-pub mod connect;
 pub mod controller;
 pub mod crds;
 pub mod election;
 pub mod gather;
 pub mod guards;
-mod http_server;
 mod json_bounds;
-mod listen;
 pub mod observe;
 pub mod queue;
 pub mod revoker;

@@ -14,18 +14,14 @@ use jit_rbac::{
     admission::{self, client_authority::ClientAuthority},
     check,
     config::Config,
-    connect, controller, crds, guards,
-    observe::{
-        health::Health,
-        logs::{self, Format},
-        metrics::Metrics,
-    },
+    controller, crds, guards,
     uninstall::{self, UninstallError},
 };
 use kube_io::{clock::Clock, connect::AskAgain};
+use process::{connect, health::Health, logs::Format, metrics::Metrics, run};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::info;
 
 /// Just-in-time RBAC for Kubernetes.
 #[derive(Debug, Parser)]
@@ -148,39 +144,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// Sets up logs, health and signals, and runs `work`.
+/// Reads the configuration, and runs `work` with health, metrics and signals.
 fn process<F, W>(component: &'static str, common: &Common, needs: &[&'static str], work: W) -> Result<(), String>
 where
     F: Future<Output = Result<(), String>>,
     W: FnOnce(Config, Health, Metrics, CancellationToken) -> F,
 {
     let (config, runtime) = start(&common.config, common.log_format)?;
-    let health = Health::needing(&[needs, &[connect::NEED]].concat());
-    let metrics = Metrics::of(component);
-    let stop = CancellationToken::new();
-    runtime.block_on(async {
-        let signals = tokio::spawn(connect::stop_on_signal(stop.clone()));
-        let serving = health.clone().serve(common.health_address, metrics.clone());
-        let outcome = tokio::select! {
-            outcome = work(config, health.clone(), metrics, stop.clone()) => outcome,
-            served = serving => Err(format!("cannot serve health on {}: {}", common.health_address, served.map_or_else(|e| e.to_string(), |()| "the server stopped".to_owned()))),
-            // The shutdown takes no longer than this.
-            () = async { stop.cancelled().await; tokio::time::sleep(connect::PATIENCE_AT_STOP).await } => Ok(()),
-        };
-        signals.abort();
-        if let Err(message) = &outcome {
-            error!(why = message, "exiting because of an error");
-        }
-        outcome
-    })
+    let served = run::Served { component, needs, health_address: common.health_address };
+    run::until_stopped(&runtime, served, |health, metrics, stop| work(config, health, metrics, stop))
 }
 
 /// Starts logging, reads the configuration and builds the runtime.
 fn start(config: &Path, log_format: Format) -> Result<(Config, Runtime), String> {
-    logs::start(log_format);
+    let runtime = run::start(log_format)?;
     let config = Config::read(config).map_err(|error| error.to_string())?;
-    rustls::crypto::ring::default_provider().install_default().map_err(|_| "a TLS provider is already installed".to_owned())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| format!("cannot start: {error}"))?;
     Ok((config, runtime))
 }
 

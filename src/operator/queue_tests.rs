@@ -3,7 +3,8 @@ use std::{collections::VecDeque, sync::Arc};
 use parking_lot::Mutex;
 
 use super::*;
-use crate::observe::{metrics::Metrics, queues::QueuesMetrics};
+use crate::observe::queues::QueuesMetrics;
+use process::metrics::Metrics;
 
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 

@@ -50,8 +50,11 @@ mod dependencies {
             ("jit-rbac-api", &[][..]),
             ("jit-rbac-domain", &["jit-rbac-api"]),
             ("jit-rbac-kube-io", &["jit-rbac-api"]),
-            ("jit-rbac", &["jit-rbac-api", "jit-rbac-domain", "jit-rbac-kube-io"]),
-            ("kubectl-jit", &["jit-rbac-api", "jit-rbac-domain", "jit-rbac-kube-io"]),
+            ("jit-rbac-process", &["jit-rbac-api", "jit-rbac-kube-io"]),
+            ("jit-rbac-record", &[]),
+            ("jit-rbac", &["jit-rbac-api", "jit-rbac-domain", "jit-rbac-kube-io", "jit-rbac-process"]),
+            ("kubectl-jit", &["jit-rbac-api", "jit-rbac-domain", "jit-rbac-kube-io", "jit-rbac-record"]),
+            ("jit-rbac-services", &["jit-rbac-api", "jit-rbac-domain", "jit-rbac-kube-io", "jit-rbac-process", "jit-rbac-record"]),
         ] {
             let ours: Vec<String> = crates(package).into_iter().filter(|name| name.starts_with(OURS) && name != package).collect();
             assert_eq!(ours, allowed, "{package}");
@@ -83,7 +86,8 @@ mod dependencies {
         let there = crates("jit-rbac");
         assert!(there.contains("kube-client"), "the crates were not found: {there:?}");
         let plugins = ["inquire", "crossterm", "terminal_size", "rustix", "clap_mangen", "kube-runtime"];
-        assert_eq!(found(&there, &plugins), [""; 0]);
+        let services = ["lettre", "minijinja", "reqwest", "object_store", "signed_note", "tlog_tiles"];
+        assert_eq!(found(&there, &[&plugins[..], &services[..]].concat()), [""; 0]);
         let features = features("jit-rbac");
         assert!(features.contains("kube-client/rustls-tls"), "the features were not found: {features:?}");
         for name in ["kube", "kube-client"] {

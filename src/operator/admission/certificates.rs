@@ -29,15 +29,13 @@ use super::{
     authority::{self, AuthorityError, Plan, Stored},
     bundle,
 };
-use crate::{
-    config::{Certificate, Config},
-    observe::health::Health,
-};
+use crate::config::{Certificate, Config};
 use api::{instant::stamp, names};
 use kube_io::{
     backoff::Backoff,
     call::{ReadError, WriteError, read, write},
 };
+use process::health::Health;
 
 /// The name of the certificate in readiness.
 pub const NEED: &str = "certificate";

@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use crate::http_server::Peer;
+use process::http_server::Peer;
 
 /// A number of permits for all callers, of which each address can have a part.
 #[derive(Debug)]

@@ -15,12 +15,13 @@ use super::{
     fair::{Fair, Permits},
     stamp,
 };
-use crate::{config::Config, gather::caches::Caches, http_server::Peer};
+use crate::{config::Config, gather::caches::Caches};
 use api::{names, text::printable};
 use domain::{
     Refusal, Settings,
     size::{self, Size},
 };
+use process::http_server::Peer;
 
 /// Permits for reviews that are parsed and examined concurrently; further ones wait within their time limit (T26). An ordinary review takes
 /// one permit, and a large one more, so that all of them together are limited in memory and not only in number. One address can have half

@@ -26,21 +26,13 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::{
-    config::Config,
-    gather::caches::Caches,
-    listen::listen,
-    observe::{
-        health::Health,
-        metrics::{AdmissionMetrics, Metrics},
-        watches,
-    },
-};
+use crate::{config::Config, gather::caches::Caches, observe::metrics::AdmissionMetrics};
 use certificates::Served;
 use client_authority::ClientAuthority;
 pub use error::AdmissionError;
 use handler::AdmissionHandler;
 use kube_io::watches::StoreRestored;
+use process::{health::Health, listen::listen, metrics::Metrics, watches};
 
 /// The name of the caches in readiness.
 pub const CACHES: &str = "caches";

@@ -38,11 +38,9 @@ use super::{
     fair::{Fair, Permits},
     handler::{AdmissionHandler, Phase, UNKNOWN, kind_of, kinds},
 };
-use crate::{
-    http_server::{HttpServer, Peer, Stay},
-    observe::metrics::{AdmissionMetrics, Review},
-};
+use crate::observe::metrics::{AdmissionMetrics, Review};
 use api::text::printable;
+use process::http_server::{HttpServer, Peer, Stay};
 
 /// Size limit of a body: the largest that the API server itself accepts.
 const MAX_BODY: usize = 3 << 20;

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tower::{ServiceExt, service_fn};
 
 use super::*;
-use crate::{config::Config, gather::caches::Caches, observe::metrics::Metrics};
+use crate::{config::Config, gather::caches::Caches};
+use process::metrics::Metrics;
 
 #[path = "any_input_tests.rs"]
 mod any_input;

@@ -35,13 +35,7 @@ use crate::{
     election::{Elector, Leadership},
     gather::caches::{Caches, LiveRequest},
     guards::Guards,
-    observe::{
-        events::Events,
-        health::Health,
-        metrics::{ControllerMetrics, Metrics},
-        queues::QueuesMetrics,
-        watches,
-    },
+    observe::{events::Events, metrics::ControllerMetrics, queues::QueuesMetrics},
     queue::{Lane, Limits},
     revoker::{Observation, Revoker, Tell, index::Known, sweep::Sweep},
 };
@@ -53,6 +47,7 @@ use kube_io::{
     consistency::NewestVersion,
     watches::StoreRestored,
 };
+use process::{health::Health, metrics::Metrics, watches};
 
 /// The conditions for the readiness of a replica.
 pub const NEEDS: [&str; 4] = ["sweep", "caches", watches::NEED, GUARDS];

@@ -15,7 +15,7 @@ fn everything() -> Metrics {
     ControllerMetrics::looked_up(&metrics, || 7, || 0, || true);
     ControllerMetrics::watched(&metrics, || vec![("requests".to_owned(), false)], || Some(-0.25), || vec![("Overdue".to_owned(), 2)]);
     let watches = kube_io::watches::Watches::default();
-    crate::observe::watches::show(&watches, &metrics);
+    process::watches::show(&watches, &metrics);
     let place = watches.place("requests");
     place.stale(false);
     place.current();
@@ -26,7 +26,7 @@ fn everything() -> Metrics {
     queue.started(tokio::time::Instant::now());
     queue.finished(tokio::time::Instant::now(), crate::observe::queues::Outcome::Error);
     let call = kube_io::observed::ApiCall { verb: "delete", resource: "rolebindings", status: None, took: Duration::from_millis(3) };
-    crate::observe::api_calls::registered(&metrics)(call);
+    process::api_calls::registered(&metrics)(call);
     AdmissionMetrics::looked_up(&metrics, || Some(Timestamp::from_second(1_800_000_000).unwrap()));
     controller.granted();
     controller.reported(State::Expired, Reason::Expired);

@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 use tokio::time::Instant;
 
-use super::metrics::Metrics;
+use process::metrics::Metrics;
 
 /// Buckets for reconciliations and waits, in seconds. A reconciliation is a few calls, each of which ends after ten seconds.
 const BUCKETS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];

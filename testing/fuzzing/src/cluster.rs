@@ -14,9 +14,10 @@ use jit_rbac::{
     admission::{handler::AdmissionHandler, server::router},
     config::Config,
     gather::caches::Caches,
-    observe::metrics::{AdmissionMetrics, Metrics},
+    observe::metrics::AdmissionMetrics,
 };
 use kube::Client;
+use process::metrics::Metrics;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tower::{ServiceExt, service_fn};

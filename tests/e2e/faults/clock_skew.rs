@@ -12,16 +12,14 @@ use std::{
 
 use control_plane::wait_for_ok;
 use jiff::{SignedDuration, Timestamp};
-use jit_rbac::{
-    config::Config,
-    connect, controller, guards,
-    observe::{
-        health::Health,
-        logs::{self, Format},
-        metrics::Metrics,
-    },
-};
+use jit_rbac::{config::Config, controller, guards};
 use kube_io::{clock::Clock, connect::AskAgain};
+use process::{
+    connect,
+    health::Health,
+    logs::{self, Format},
+    metrics::Metrics,
+};
 use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 

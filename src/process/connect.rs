@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::observe::{api_calls, health::Health, metrics::Metrics};
+use super::{api_calls, health::Health, metrics::Metrics};
 use kube_io::{
     backoff::Backoff,
     clock::Clock,

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::metrics::{self, Metrics};
-use crate::{
+use super::{
     http_server::{HttpServer, Stay},
     listen::listen,
 };

@@ -1,0 +1,3 @@
+//! The program of the services: subcommands `notify` and `record`.
+
+fn main() {}

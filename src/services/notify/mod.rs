@@ -1,0 +1,1 @@
+//! Notifications: rules say which events are sent to whom, receivers say how.
