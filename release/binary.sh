@@ -27,9 +27,6 @@ fi
   exit 1
 }
 
-# Cargo takes the path of the checkout out of the hashes of its crates only if the path is the same in a URL. Other hashes give other bytes.
-[[ $PWD =~ ^[A-Za-z0-9/._~-]+$ ]] || echo "the binary differs from that of other directories: the path '$PWD' has characters that a URL escapes" >&2
-
 # Panic messages contain the paths of sources. No path of this machine may get into the binary: the same sources would give other bytes
 # elsewhere. Where several prefixes match, the last one counts. Their sources are unpacked first: a directory has the name of its registry.
 cargo fetch --quiet --locked --target "$target"
@@ -46,6 +43,7 @@ flags+=$'\x1f'"--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rustc/$(rustc 
 # The package alone: built with the others, it would contain what only the plugin needs of their common dependencies. The encoded flags
 # replace those of the user's environment and configuration, and may contain spaces. `auditable` puts the list of crates into the binary, in
 # which scanners and `make sbom` look for it.
-CARGO_ENCODED_RUSTFLAGS="$flags" cargo auditable zigbuild --quiet --locked --release --package "$package" --target "$target" --target-dir target
+export CARGO_ENCODED_RUSTFLAGS="$flags" CARGO="$PWD/release/cargo-by-name.sh"
+cargo-auditable auditable zigbuild --quiet --locked --release --package "$package" --target "$target" --target-dir target
 mkdir -p "target/binaries/$platform"
 install -m 0755 "target/$target/release/$package$suffix" "target/binaries/$platform/$package$suffix"

@@ -101,7 +101,7 @@ mod dependencies {
             (
                 "release/binary.sh",
                 include_str!("../../release/binary.sh"),
-                "cargo auditable zigbuild --quiet --locked --release --package \"$package\" ",
+                "cargo-auditable auditable zigbuild --quiet --locked --release --package \"$package\" ",
             ),
         ] {
             assert!(text.contains(command), "{file} does not contain '{command}'");

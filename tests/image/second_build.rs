@@ -6,13 +6,12 @@ use tempfile::TempDir;
 
 use crate::archive::{Archive, output, platforms, root};
 
-/// Another directory, home, umask and cache, as for another user on another machine. The path has no character that a URL escapes, such as a
-/// blank: with one, Cargo puts the path into the hashes of the crates, and `release/binary.sh` says so. Only the toolchain and the registry's crates are
+/// Another directory, home, umask and cache, as for another user on another machine. Only the toolchain and the registry's crates are
 /// the same, as pinned by `rust-toolchain.toml` and `Cargo.lock`.
 #[test]
 fn a_second_build_elsewhere_has_the_same_digest() {
     let elsewhere = TempDir::new_in(root().join("target")).unwrap();
-    let (checkout, home) = (elsewhere.path().join("another-checkout"), elsewhere.path().join("home"));
+    let (checkout, home) = (elsewhere.path().join("another checkout"), elsewhere.path().join("home"));
     fs::create_dir_all(&checkout).unwrap();
     fs::create_dir_all(&home).unwrap();
     let copy = "umask 077; git ls-files -z | tar --null --files-from=- -cf - | tar --no-same-permissions -C \"$1\" -xf -";
