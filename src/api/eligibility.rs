@@ -10,7 +10,13 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{duration::Duration, identity::Subject, instant, text::Line};
+use super::{
+    duration::Duration,
+    identity::Subject,
+    instant,
+    text::Line,
+    timeline::{MAX_TIMELINE, TimelineEntry},
+};
 
 /// Who may activate which role, where, until when and under which policy. An eligibility gives no permission by itself.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -267,6 +273,10 @@ pub struct RoleEligibilityStatus {
     /// The namespaces that the eligibility covers now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<NamespacesStatus>,
+    /// History of the object: its last 128 changes, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_TIMELINE))]
+    pub timeline: Vec<TimelineEntry>,
 }
 
 /// The rules and risks of a role, with bounded size.

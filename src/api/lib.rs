@@ -16,6 +16,7 @@ pub mod request;
 pub mod selectors;
 pub mod stored;
 pub mod text;
+pub mod timeline;
 
 pub use decision::{ActivationDecision, ActivationDecisionSpec, Verb};
 pub use duration::Duration;

@@ -13,6 +13,7 @@ use super::{
     eligibility::is_false,
     identity::{People, PrincipalName, Stamp},
     text::Line,
+    timeline::{MAX_TIMELINE, TimelineEntry},
 };
 
 /// The requirements for an activation: approvals, evidence, limits and time windows.
@@ -351,6 +352,10 @@ pub struct ApprovalPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 253)))]
     pub evidence_observed: Vec<String>,
+    /// History of the object: its last 128 changes, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_TIMELINE))]
+    pub timeline: Vec<TimelineEntry>,
 }
 
 /// Most missing reviews under one policy.

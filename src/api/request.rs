@@ -16,6 +16,7 @@ use super::{
     instant,
     policy::{MAX_REQUIRED, MAX_STAGES},
     text::Line,
+    timeline::{MAX_TIMELINE, TimelineEntry},
 };
 
 /// The requested activation: one eligibility, in the namespace of the request, for a limited time, with a reason. It cannot be changed.
@@ -246,9 +247,9 @@ pub struct RoleActivationRequestStatus {
     /// The review of an emergency activation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<ReviewStatus>,
-    /// History of the request: at most 64 entries, oldest first.
+    /// History of the request: at most 128 entries, oldest first. No entry is changed or removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = MAX_TIMELINE))]
     pub timeline: Vec<TimelineEntry>,
 }
 
@@ -256,8 +257,6 @@ pub struct RoleActivationRequestStatus {
 pub const MAX_APPROVALS: usize = MAX_STAGES * MAX_REQUIRED;
 /// Longest list of approvers in `approvedBy`, in characters: their names and the commas between them.
 pub const MAX_APPROVED_BY: usize = MAX_APPROVALS * (256 + 1) - 1;
-/// Most entries of a timeline.
-pub const MAX_TIMELINE: usize = 64;
 
 /// The open stage of an approval: who can approve in it, and until when.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -347,19 +346,4 @@ pub struct ReviewStatus {
     /// Comment of the reviewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Line<1024>>,
-}
-
-/// One entry in the history of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TimelineEntry {
-    /// Time of the event.
-    pub time: Timestamp,
-    /// Who acted: a user name, or `jit-rbac` for the operator.
-    pub actor: Line<256>,
-    /// The event in one word.
-    #[schemars(length(max = 63))]
-    pub event: String,
-    /// The event in one sentence.
-    pub message: Line<1024>,
 }

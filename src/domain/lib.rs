@@ -5,6 +5,7 @@
 
 mod access;
 pub mod acting;
+pub mod activity;
 pub mod admit_decision;
 pub mod approval;
 pub mod author;
@@ -44,6 +45,7 @@ pub mod settings;
 pub mod size;
 pub mod snapshot;
 pub mod start;
+pub mod timeline;
 pub mod usable;
 pub mod verdict;
 pub mod windows;

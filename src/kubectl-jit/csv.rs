@@ -8,7 +8,7 @@ use super::{
     read::{created, requester, state},
     words,
 };
-use api::{RoleActivationRequest, RoleActivationRequestStatus, request::TimelineEntry, text::printable};
+use api::{RoleActivationRequest, RoleActivationRequestStatus, text::printable, timeline::TimelineEntry};
 use domain::instant::stamp;
 
 /// The columns. New ones are appended, since programs may read them by position.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use kube::Api;
 use tracing::warn;
 
-use super::{context::Context, ready};
+use super::{
+    context::Context,
+    ready::{self, author_of},
+};
 use crate::{
     gather::caches::{Policy, Source},
     queue::Next,
@@ -17,6 +20,7 @@ use api::{
 };
 use domain::{
     Lookup, Object, Refusal, author, checked, convert, eligibility, namespace,
+    timeline::{self, Written},
     usable::{self, Check, Failed, Input},
 };
 use kube_io::{
@@ -52,11 +56,22 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<Next, CallError> {
     };
     let note = checked.as_ref().ok().cloned().flatten();
     let standing = eligibility::standing(&object, checked.map(drop), context.now());
+    let now = context.now();
+    let written = Written {
+        created: object.created,
+        observed_generation: before.observed_generation,
+        generation: object.generation,
+        author: author_of(&stored.metadata),
+        suspended: object.spec.suspended,
+        ended_at: object.spec.end_time.filter(|end| *end <= now),
+        message: &timeline::describe(&object.spec),
+    };
     let status = RoleEligibilityStatus {
         observed_generation: generation,
         conditions: conditions::merge(&before.conditions, &ready::of_eligibility(&standing, note.as_deref()), generation, context.now()),
         role: Some(role_status(&object.spec.role_ref, &role)),
         namespaces: Some(namespaces(context, &object.spec)),
+        timeline: timeline::of_written(&before.timeline, written, now),
     };
     ready::report(&context.client, &stored, &before, &status).await?;
     // `Usable` changes at the start and the end time without a change of the object.

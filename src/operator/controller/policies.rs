@@ -5,13 +5,20 @@ use std::sync::Arc;
 use kube::Api;
 use tracing::warn;
 
-use super::{context::Context, owed, ready};
+use super::{
+    context::Context,
+    owed,
+    ready::{self, author_of},
+};
 use crate::queue::Next;
 use api::{
     ApprovalPolicy, ApprovalPolicySpec, ApprovalPolicyStatus, Reason,
     conditions::{self, EVIDENCE_OBSERVED, Set},
 };
-use domain::{Refusal, convert, evidence, policy};
+use domain::{
+    Refusal, convert, evidence, policy,
+    timeline::{self, Written},
+};
 use kube_io::{
     cache::Key,
     call::{CallError, read},
@@ -44,11 +51,21 @@ async fn report(context: &Arc<Context>, key: &Key) -> Result<(), CallError> {
     let mut sets = ready::of_policy(&removed().and(unguarded).and_then(|()| policy::check(&stored.spec, &context.settings)));
     let evidence_observed = observed(context, &stored.spec, &before);
     sets.extend(evidence_condition(&stored.spec, &evidence_observed));
+    let written = Written {
+        created: stored.metadata.creation_timestamp.as_ref().map(conditions::from_time).unwrap_or_default(),
+        observed_generation: before.observed_generation,
+        generation: generation.unwrap_or_default(),
+        author: author_of(&stored.metadata),
+        suspended: false,
+        ended_at: None,
+        message: &timeline::describe_policy(&stored.spec),
+    };
     let status = ApprovalPolicyStatus {
         observed_generation: generation,
         conditions: conditions::merge(&before.conditions, &sets, generation, context.now()),
         reviews_owed: owed::left(context, &stored).await?,
         evidence_observed,
+        timeline: timeline::of_written(&before.timeline, written, context.now()),
     };
     Ok(ready::report(&context.client, &stored, &before, &status).await?)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use k8s_openapi::ClusterResourceScope;
+use k8s_openapi::{ClusterResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -14,7 +14,7 @@ use super::status;
 use api::{
     Reason,
     conditions::{READY, RECONCILING, STALLED, Set, USABLE},
-    names::FIELD_MANAGER,
+    names::{self, FIELD_MANAGER},
 };
 use domain::{
     Refusal,
@@ -95,4 +95,9 @@ where
 /// Returns true when two statuses are equal. Transition times change only with the status of their conditions.
 fn same<T: Serialize>(a: &T, b: &T) -> bool {
     matches!((serde_json::to_value(a), serde_json::to_value(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Returns the user who wrote the spec of an eligibility or a policy, as admission stamped it.
+pub fn author_of(meta: &ObjectMeta) -> Option<&str> {
+    Some(meta.annotations.as_ref()?.get(names::AUTHOR)?.as_str())
 }

@@ -2,6 +2,7 @@
 //!
 //! There are few users and few names, so that identities collide. Times are close together, so that limits coincide.
 
+mod activity;
 mod cluster;
 mod grants;
 mod limits;

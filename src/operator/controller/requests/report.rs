@@ -3,19 +3,16 @@
 use jiff::{SignedDuration, Timestamp};
 
 use api::{
-    Line, Reason, RoleActivationRequestStatus, State,
+    Reason, RoleActivationRequestStatus, State,
     conditions::{self, ACTIVE, APPROVED, READY, RECONCILING, SETTLED, STALLED, Set},
     eligibility::{RoleKind, RoleStatus},
-    request::{BindingRef, MAX_TIMELINE, ReviewState, ReviewStatus, TimelineEntry},
-    text::printable,
+    request::{BindingRef, ReviewStatus},
 };
 use domain::{
-    Lookup, Snapshot, Verdict, emergency,
+    Lookup, Snapshot, Verdict,
     instant::{stamp, whole_seconds},
+    timeline,
 };
-
-/// The actor in timelines where no person acts.
-pub const OPERATOR: &str = "jit-rbac";
 
 /// Returns the status for `snapshot` and its `verdict`. A completed request keeps what was reported while it was active.
 #[must_use]
@@ -58,16 +55,15 @@ pub fn status(
             verdict.counted.iter().map(|c| c.record.clone()).collect()
         },
         review: verdict.review.clone().or_else(|| before.review.clone()),
-        timeline: timeline(before, snapshot, verdict, now),
+        timeline: timeline::of_verdict(before, snapshot, verdict, now),
     }
 }
 
 /// Returns the status of a completed request whose review has changed. Nothing else in it changes any more.
 #[must_use]
 pub fn reviewed(before: &RoleActivationRequestStatus, review: &ReviewStatus, now: Timestamp) -> RoleActivationRequestStatus {
-    let mut status = RoleActivationRequestStatus { review: Some(review.clone()), ..before.clone() };
-    status.timeline = told_once(before.timeline.iter().cloned().chain(review_entry(review, now)).collect());
-    status
+    let timeline = timeline::of_review(before, review, now);
+    RoleActivationRequestStatus { review: Some(review.clone()), timeline, ..before.clone() }
 }
 
 /// Returns the status of an active request whose grant the operator ends without a decision, because it is being uninstalled.
@@ -78,7 +74,6 @@ pub fn uninstalled(before: &RoleActivationRequestStatus, generation: Option<i64>
         Some(deadline) => Verdict::new(State::Expired, Reason::Expired, format!("expired at {}", stamp(deadline))),
         None => Verdict::new(State::Revoked, Reason::Uninstalled, "jit-rbac is being uninstalled, and every grant was revoked"),
     };
-    let ended = entry(whole_seconds(now), OPERATOR, verdict.state.as_str(), &verdict.message);
     RoleActivationRequestStatus {
         observed_generation: generation,
         state: Some(verdict.state),
@@ -86,18 +81,9 @@ pub fn uninstalled(before: &RoleActivationRequestStatus, generation: Option<i64>
         conditions: conditions::merge(&before.conditions, &condition_sets(before, &verdict), generation, now),
         awaiting: None,
         ended_at: before.ended_at.or_else(|| Some(ended_at(before.granted_at, now))),
-        timeline: told_once(before.timeline.iter().cloned().chain([ended]).collect()),
+        timeline: timeline::of_end(before, verdict.state, &verdict.message, now),
         ..before.clone()
     }
-}
-
-fn review_entry(review: &ReviewStatus, now: Timestamp) -> Option<TimelineEntry> {
-    let (time, actor, event) = match review.state {
-        ReviewState::Owed => return None,
-        ReviewState::Overdue => (whole_seconds(now), OPERATOR, "ReviewOverdue"),
-        ReviewState::Done => (review.reviewed_at.unwrap_or(now), review.reviewed_by.as_ref().map_or("", Line::as_str), "Reviewed"),
-    };
-    Some(entry(time, actor, event, &emergency::describe(review)))
 }
 
 /// Returns true when two statuses are equal apart from the times of their conditions.
@@ -147,60 +133,6 @@ fn role(snapshot: &Snapshot) -> Option<RoleStatus> {
             RoleStatus { kind: Some(role.kind), name: role.name.clone(), ..RoleStatus::default() }
         }),
     }
-}
-
-fn timeline(before: &RoleActivationRequestStatus, snapshot: &Snapshot, verdict: &Verdict, now: Timestamp) -> Vec<TimelineEntry> {
-    let request = &snapshot.request.object;
-    let mut entries = before.timeline.clone();
-    let requester = request.spec.requester.as_ref().map(|r| r.username.to_string()).unwrap_or_default();
-    let asked = verdict.asked.map(|d| format!(" for {d}")).unwrap_or_default();
-    let why = request.spec.justification.as_ref().map(|j| format!(": {j}")).unwrap_or_default();
-    if entries.is_empty() {
-        let message = format!("requested eligibility '{}'{asked}{why}", request.spec.eligibility_ref.name);
-        entries.push(entry(request.created, &requester, "Requested", &message));
-    }
-    for counted in &verdict.counted {
-        let comment = counted.record.comment.as_ref().map(|c| format!(": {c}")).unwrap_or_default();
-        let shorter = counted.duration.map(|d| format!(", for {d}")).unwrap_or_default();
-        let message = format!("approved in stage '{}'{shorter}{comment}", counted.record.stage);
-        entries.push(entry(counted.at, counted.approver.username.as_str(), "Approved", &message));
-    }
-    let actor = verdict.actor.as_deref().unwrap_or(OPERATOR);
-    match verdict.state {
-        State::Active => {
-            entries.extend(verdict.grant.as_ref().map(|grant| {
-                let message = format!("granted {} '{}' until {}", grant.role.kind, grant.role.name, stamp(grant.deadline));
-                entry(whole_seconds(now), OPERATOR, "Granted", &message)
-            }));
-            if verdict.reason == Reason::RoleChanged {
-                entries.push(entry(whole_seconds(now), OPERATOR, Reason::RoleChanged.as_str(), &verdict.message));
-            }
-        }
-        State::Scheduled => entries.push(entry(whole_seconds(now), OPERATOR, State::Scheduled.as_str(), &verdict.message)),
-        state if state.is_terminal() => entries.push(entry(whole_seconds(now), actor, state.as_str(), &verdict.message)),
-        _ => {}
-    }
-    entries.extend(verdict.review.as_ref().and_then(|review| review_entry(review, now)));
-    told_once(entries)
-}
-
-/// Removes duplicates by event, actor and, for people's approvals, time. Beyond the limit the oldest entries are dropped, except the first.
-fn told_once(mut entries: Vec<TimelineEntry>) -> Vec<TimelineEntry> {
-    let mut seen = std::collections::BTreeSet::new();
-    entries.retain(|e| seen.insert((e.event.clone(), e.actor.to_string(), (e.event == "Approved").then_some(e.time))));
-    let surplus = entries.len().saturating_sub(MAX_TIMELINE);
-    entries.drain(usize::from(surplus > 0)..(surplus + usize::from(surplus > 0)).min(entries.len()));
-    entries
-}
-
-fn entry(time: Timestamp, actor: &str, event: &str, message: &str) -> TimelineEntry {
-    TimelineEntry { time, actor: line(actor), event: event.to_owned(), message: line(message) }
-}
-
-/// Returns `text` as a single line of at most `MAX` characters.
-fn line<const MAX: usize>(text: &str) -> Line<MAX> {
-    let shown: String = printable(text).chars().take(MAX).collect();
-    Line::try_from(shown).unwrap_or_default()
 }
 
 /// The most that the clock of this replica may be behind the API server's, which sets the time of a grant.

@@ -1,0 +1,353 @@
+//! What happened to an object, as events. Notifications, the audit log, the history and the metrics use nothing else.
+//!
+//! The events of an object follow from what is stored of it, so whoever restarts derives the same list again: the stored objects are the
+//! outbox. The list of an object only grows at its end, and an event keeps its id.
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::{canonical::hex, facts::Span, instant::stamp, timeline::OPERATOR};
+use api::{ApprovalPolicy, RoleActivationRequest, RoleEligibility, State, conditions, names::GROUP, timeline::TimelineEntry};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A user requested an activation.
+    Requested,
+    /// A stage of the approval opened: its approvers are asked.
+    WaitingForApproval,
+    /// An approver approved.
+    Approved,
+    /// The request is approved, and its start is in the future.
+    Scheduled,
+    /// The RoleBinding was created.
+    Granted,
+    /// The role of an active grant allows something else than before.
+    RoleChanged,
+    /// The grant reached its end.
+    Expired,
+    /// The requester gave the grant back.
+    Deactivated,
+    /// The grant was ended early.
+    Revoked,
+    /// The request was denied.
+    Denied,
+    /// The request was not approved in time.
+    TimedOut,
+    /// The requester withdrew the request.
+    Withdrawn,
+    /// The request ended by an error.
+    Failed,
+    /// An emergency activation was not reviewed in time.
+    ReviewOverdue,
+    /// An emergency activation was reviewed.
+    Reviewed,
+    /// An eligibility or a policy was created.
+    Created,
+    /// The spec of an eligibility or a policy was changed.
+    Changed,
+    /// An eligibility was suspended.
+    Suspended,
+    /// An eligibility is no longer suspended.
+    Resumed,
+    /// The time of an eligibility ended.
+    Ended,
+    /// The guards are verified again, and new grants are possible.
+    GuardsVerified,
+    /// A guard is not verified: nothing is granted.
+    GuardsLost,
+}
+
+/// The object to which something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// A request for an activation.
+    Activation,
+    /// A request for an emergency activation.
+    Emergency,
+    /// An eligibility.
+    Eligibility,
+    /// A policy.
+    Policy,
+    /// The admission guards.
+    Guard,
+}
+
+/// How urgent an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// For information.
+    Info,
+    /// Someone should look at it.
+    Warning,
+    /// Someone must act.
+    Critical,
+}
+
+/// The people whom an event concerns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// The user who requested, or who is eligible.
+    pub requester: bool,
+    /// Those who may approve, or for an emergency those who review.
+    pub approvers: bool,
+    /// Those who administer eligibilities and policies.
+    pub admins: bool,
+}
+
+/// The object of an event.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject {
+    /// Kind of the object, such as `RoleActivationRequest`.
+    pub kind: &'static str,
+    /// Namespace; none for an object of the cluster.
+    pub namespace: Option<String>,
+    /// Name.
+    pub name: String,
+    /// UID.
+    pub uid: String,
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The deterministic id: 32 hex digits of a hash over object, type and instant.
+    pub id: String,
+    /// What happened.
+    pub kind: Kind,
+    /// To what kind of object.
+    pub topic: Topic,
+    /// The object.
+    pub subject: Subject,
+    /// When it happened. Events of several writers need not be in the order of their times.
+    pub at: Timestamp,
+    /// Who acted: a user name, or [`OPERATOR`](super::timeline::OPERATOR).
+    pub actor: String,
+    /// The event in one sentence.
+    pub message: String,
+}
+
+/// The names of a kind: in timelines and in the type of the CloudEvent.
+const NAMES: [(Kind, &str, &str); 22] = [
+    (Kind::Requested, "Requested", "requested"),
+    (Kind::WaitingForApproval, "WaitingForApproval", "waiting"),
+    (Kind::Approved, "Approved", "approved"),
+    (Kind::Scheduled, "Scheduled", "scheduled"),
+    (Kind::Granted, "Granted", "granted"),
+    (Kind::RoleChanged, "RoleChanged", "rolechanged"),
+    (Kind::Expired, "Expired", "expired"),
+    (Kind::Deactivated, "Deactivated", "deactivated"),
+    (Kind::Revoked, "Revoked", "revoked"),
+    (Kind::Denied, "Denied", "denied"),
+    (Kind::TimedOut, "TimedOut", "timedout"),
+    (Kind::Withdrawn, "Withdrawn", "withdrawn"),
+    (Kind::Failed, "Failed", "failed"),
+    (Kind::ReviewOverdue, "ReviewOverdue", "overdue"),
+    (Kind::Reviewed, "Reviewed", "reviewed"),
+    (Kind::Created, "Created", "created"),
+    (Kind::Changed, "Changed", "changed"),
+    (Kind::Suspended, "Suspended", "suspended"),
+    (Kind::Resumed, "Resumed", "resumed"),
+    (Kind::Ended, "Ended", "ended"),
+    (Kind::GuardsVerified, "GuardsVerified", "verified"),
+    (Kind::GuardsLost, "GuardsLost", "lost"),
+];
+
+impl Kind {
+    /// Returns every kind.
+    pub fn all() -> impl Iterator<Item = Self> {
+        NAMES.iter().map(|(kind, ..)| *kind)
+    }
+
+    fn names(self) -> (&'static str, &'static str) {
+        NAMES.iter().find(|(kind, ..)| *kind == self).map_or(("", ""), |(_, word, verb)| (word, verb))
+    }
+
+    /// Returns the word in timelines.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.names().0
+    }
+
+    /// Returns the verb in the type of the CloudEvent.
+    #[must_use]
+    pub fn verb(self) -> &'static str {
+        self.names().1
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        NAMES.iter().find(|(_, known, _)| *known == word).map(|(kind, ..)| *kind)
+    }
+
+    /// Returns the kind of a final state. None for a state that is not final.
+    #[must_use]
+    pub const fn of_end(state: State) -> Option<Self> {
+        match state {
+            State::Expired => Some(Self::Expired),
+            State::Deactivated => Some(Self::Deactivated),
+            State::Revoked => Some(Self::Revoked),
+            State::Denied => Some(Self::Denied),
+            State::TimedOut => Some(Self::TimedOut),
+            State::Withdrawn => Some(Self::Withdrawn),
+            State::Failed => Some(Self::Failed),
+            State::Pending | State::AwaitingApproval | State::Scheduled | State::Active => None,
+        }
+    }
+
+    /// Returns true for what ends a request.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Expired | Self::Deactivated | Self::Revoked | Self::Denied | Self::TimedOut | Self::Withdrawn | Self::Failed)
+    }
+}
+
+impl Topic {
+    /// Returns the word in rules.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Activation => "Activation",
+            Self::Emergency => "Emergency",
+            Self::Eligibility => "Eligibility",
+            Self::Policy => "Policy",
+            Self::Guard => "Guard",
+        }
+    }
+}
+
+impl Severity {
+    /// Returns the word for labels and texts.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl Event {
+    /// Returns the type of the CloudEvent, such as `dev.jitrbac.activation.granted.v1`.
+    #[must_use]
+    pub fn cloud_event_type(&self) -> String {
+        let reversed: Vec<&str> = GROUP.rsplit('.').collect();
+        format!("{}.{}.{}.v1", reversed.join("."), self.topic.as_str().to_lowercase(), self.kind.verb())
+    }
+
+    /// Returns how urgent it is.
+    #[must_use]
+    pub const fn severity(&self) -> Severity {
+        match (self.kind, self.topic) {
+            (Kind::ReviewOverdue | Kind::GuardsLost, _) | (Kind::Granted, Topic::Emergency) => Severity::Critical,
+            (Kind::RoleChanged | Kind::Revoked | Kind::Failed | Kind::TimedOut | Kind::Suspended | Kind::WaitingForApproval, _) => {
+                Severity::Warning
+            }
+            _ => Severity::Info,
+        }
+    }
+
+    /// Returns whom it concerns.
+    #[must_use]
+    pub const fn audience(&self) -> Audience {
+        let (requester, approvers, admins) = match (self.topic, self.kind) {
+            (Topic::Activation, Kind::WaitingForApproval) => (false, true, false),
+            (Topic::Activation, Kind::Requested | Kind::Approved) => (false, false, true),
+            (Topic::Activation | Topic::Emergency, Kind::Granted | Kind::Revoked | Kind::Reviewed) => (true, true, true),
+            (Topic::Activation | Topic::Emergency, _) => (true, false, true),
+            (Topic::Eligibility, _) => (true, false, true),
+            (Topic::Policy | Topic::Guard, _) => (false, false, true),
+        };
+        Audience { requester, approvers, admins }
+    }
+}
+
+/// Returns the events of a request. It has at least one.
+#[must_use]
+pub fn of_request(request: &RoleActivationRequest) -> Vec<Event> {
+    let meta = &request.metadata;
+    let topic = if request.spec.emergency { Topic::Emergency } else { Topic::Activation };
+    let subject = subject("RoleActivationRequest", meta.namespace.clone(), meta.name.as_deref(), meta.uid.as_deref());
+    let timeline = request.status.as_ref().map_or(&[][..], |status| &status.timeline);
+    // Before the first report, and where a record has lost it: the same event as the first entry of a timeline.
+    let is_there = timeline.first().is_some_and(|entry| entry.event == Kind::Requested.as_str());
+    let requested = (!is_there).then(|| {
+        let requester = request.spec.requester.as_ref().map(|stamp| stamp.username.to_string()).unwrap_or_default();
+        let created = meta.creation_timestamp.as_ref().map(conditions::from_time).unwrap_or_default();
+        let message = format!("requested eligibility '{}'", request.spec.eligibility_ref.name);
+        (created, Kind::Requested, requester, message)
+    });
+    Numbered::default().events(requested.into_iter().chain(happened(timeline)), topic, &subject)
+}
+
+/// Returns the events of an eligibility, as far as its timeline goes back.
+#[must_use]
+pub fn of_eligibility(eligibility: &RoleEligibility) -> Vec<Event> {
+    let meta = &eligibility.metadata;
+    let timeline = eligibility.status.as_ref().map_or(&[][..], |status| &status.timeline);
+    of_timeline(timeline, Topic::Eligibility, &subject("RoleEligibility", None, meta.name.as_deref(), meta.uid.as_deref()))
+}
+
+/// Returns the events of a policy, as far as its timeline goes back.
+#[must_use]
+pub fn of_policy(policy: &ApprovalPolicy) -> Vec<Event> {
+    let meta = &policy.metadata;
+    let timeline = policy.status.as_ref().map_or(&[][..], |status| &status.timeline);
+    of_timeline(timeline, Topic::Policy, &subject("ApprovalPolicy", None, meta.name.as_deref(), meta.uid.as_deref()))
+}
+
+/// Returns the events of the guards, as far as the record on the Lease with this UID goes back.
+#[must_use]
+pub fn of_guards(lease_uid: &str, spans: &[Span]) -> Vec<Event> {
+    let subject = subject("Lease", None, Some("guards"), Some(lease_uid));
+    let happened = spans.iter().flat_map(|span| {
+        let verified = (span.from, Kind::GuardsVerified, "the admission guards are verified");
+        let lost = span.until.map(|until| (until, Kind::GuardsLost, "an admission guard is not verified: nothing is granted"));
+        [Some(verified), lost].into_iter().flatten()
+    });
+    let happened = happened.map(|(at, kind, message)| (at, kind, OPERATOR.to_owned(), message.to_owned()));
+    Numbered::default().events(happened, Topic::Guard, &subject)
+}
+
+fn subject(kind: &'static str, namespace: Option<String>, name: Option<&str>, uid: Option<&str>) -> Subject {
+    Subject { kind, namespace, name: name.unwrap_or_default().to_owned(), uid: uid.unwrap_or_default().to_owned() }
+}
+
+fn of_timeline(timeline: &[TimelineEntry], topic: Topic, subject: &Subject) -> Vec<Event> {
+    Numbered::default().events(happened(timeline), topic, subject)
+}
+
+/// Entries of a newer version whose kind is unknown here are left out.
+fn happened(timeline: &[TimelineEntry]) -> impl Iterator<Item = (Timestamp, Kind, String, String)> {
+    timeline.iter().filter_map(|entry| {
+        let kind = Kind::parse(&entry.event)?;
+        Some((entry.time, kind, entry.actor.to_string(), entry.message.to_string()))
+    })
+}
+
+/// Numbers what would have the same id otherwise: two approvals in one second. A list that only grows at its end keeps these numbers.
+#[derive(Debug, Default)]
+struct Numbered(std::collections::BTreeMap<(Kind, Timestamp), usize>);
+
+impl Numbered {
+    fn events(
+        mut self,
+        happened: impl IntoIterator<Item = (Timestamp, Kind, String, String)>,
+        topic: Topic,
+        subject: &Subject,
+    ) -> Vec<Event> {
+        let event = |(at, kind, actor, message): (Timestamp, Kind, String, String)| {
+            let number = self.0.entry((kind, at)).or_default();
+            *number += 1;
+            Event { id: id(&subject.uid, kind.as_str(), at, *number), kind, topic, subject: subject.clone(), at, actor, message }
+        };
+        happened.into_iter().map(event).collect()
+    }
+}
+
+/// Returns the id of an event: `number` is 1 for the first of this kind and instant.
+#[must_use]
+pub fn id(uid: &str, kind: &str, at: Timestamp, number: usize) -> String {
+    let text = format!("{uid}\n{kind}\n{}\n{number}", stamp(at));
+    Sha256::digest(text.as_bytes()).first_chunk::<16>().map_or_else(String::new, |half| hex(half))
+}
