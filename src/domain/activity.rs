@@ -1,62 +1,14 @@
 //! What happened to an object, as events. Notifications, the audit log, the history and the metrics use nothing else.
 //!
-//! The events of an object follow from what is stored of it, so whoever restarts derives the same list again: the stored objects are the
+//! The events of an object follow from what is stored of it, so a process that restarts derives the same list again: the stored objects are the
 //! outbox. The list of an object only grows at its end, and an event keeps its id.
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
+pub use super::event_kind::Kind;
 use super::{canonical::hex, facts::Span, instant::stamp, timeline::OPERATOR};
-use api::{ApprovalPolicy, RoleActivationRequest, RoleEligibility, State, conditions, names::GROUP, timeline::TimelineEntry};
-
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// A user requested an activation.
-    Requested,
-    /// A stage of the approval opened: its approvers are asked.
-    WaitingForApproval,
-    /// An approver approved.
-    Approved,
-    /// The request is approved, and its start is in the future.
-    Scheduled,
-    /// The RoleBinding was created.
-    Granted,
-    /// The role of an active grant allows something else than before.
-    RoleChanged,
-    /// The grant reached its end.
-    Expired,
-    /// The requester gave the grant back.
-    Deactivated,
-    /// The grant was ended early.
-    Revoked,
-    /// The request was denied.
-    Denied,
-    /// The request was not approved in time.
-    TimedOut,
-    /// The requester withdrew the request.
-    Withdrawn,
-    /// The request ended by an error.
-    Failed,
-    /// An emergency activation was not reviewed in time.
-    ReviewOverdue,
-    /// An emergency activation was reviewed.
-    Reviewed,
-    /// An eligibility or a policy was created.
-    Created,
-    /// The spec of an eligibility or a policy was changed.
-    Changed,
-    /// An eligibility was suspended.
-    Suspended,
-    /// An eligibility is no longer suspended.
-    Resumed,
-    /// The time of an eligibility ended.
-    Ended,
-    /// The guards are verified again, and new grants are possible.
-    GuardsVerified,
-    /// A guard is not verified: nothing is granted.
-    GuardsLost,
-}
+use api::{ApprovalPolicy, RoleActivationRequest, RoleEligibility, conditions, names::GROUP, timeline::TimelineEntry};
 
 /// The object to which something happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,80 +79,6 @@ pub struct Event {
     pub message: String,
 }
 
-/// The names of a kind: in timelines and in the type of the CloudEvent.
-const NAMES: [(Kind, &str, &str); 22] = [
-    (Kind::Requested, "Requested", "requested"),
-    (Kind::WaitingForApproval, "WaitingForApproval", "waiting"),
-    (Kind::Approved, "Approved", "approved"),
-    (Kind::Scheduled, "Scheduled", "scheduled"),
-    (Kind::Granted, "Granted", "granted"),
-    (Kind::RoleChanged, "RoleChanged", "rolechanged"),
-    (Kind::Expired, "Expired", "expired"),
-    (Kind::Deactivated, "Deactivated", "deactivated"),
-    (Kind::Revoked, "Revoked", "revoked"),
-    (Kind::Denied, "Denied", "denied"),
-    (Kind::TimedOut, "TimedOut", "timedout"),
-    (Kind::Withdrawn, "Withdrawn", "withdrawn"),
-    (Kind::Failed, "Failed", "failed"),
-    (Kind::ReviewOverdue, "ReviewOverdue", "overdue"),
-    (Kind::Reviewed, "Reviewed", "reviewed"),
-    (Kind::Created, "Created", "created"),
-    (Kind::Changed, "Changed", "changed"),
-    (Kind::Suspended, "Suspended", "suspended"),
-    (Kind::Resumed, "Resumed", "resumed"),
-    (Kind::Ended, "Ended", "ended"),
-    (Kind::GuardsVerified, "GuardsVerified", "verified"),
-    (Kind::GuardsLost, "GuardsLost", "lost"),
-];
-
-impl Kind {
-    /// Returns every kind.
-    pub fn all() -> impl Iterator<Item = Self> {
-        NAMES.iter().map(|(kind, ..)| *kind)
-    }
-
-    fn names(self) -> (&'static str, &'static str) {
-        NAMES.iter().find(|(kind, ..)| *kind == self).map_or(("", ""), |(_, word, verb)| (word, verb))
-    }
-
-    /// Returns the word in timelines.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.names().0
-    }
-
-    /// Returns the verb in the type of the CloudEvent.
-    #[must_use]
-    pub fn verb(self) -> &'static str {
-        self.names().1
-    }
-
-    fn parse(word: &str) -> Option<Self> {
-        NAMES.iter().find(|(_, known, _)| *known == word).map(|(kind, ..)| *kind)
-    }
-
-    /// Returns the kind of a final state. None for a state that is not final.
-    #[must_use]
-    pub const fn of_end(state: State) -> Option<Self> {
-        match state {
-            State::Expired => Some(Self::Expired),
-            State::Deactivated => Some(Self::Deactivated),
-            State::Revoked => Some(Self::Revoked),
-            State::Denied => Some(Self::Denied),
-            State::TimedOut => Some(Self::TimedOut),
-            State::Withdrawn => Some(Self::Withdrawn),
-            State::Failed => Some(Self::Failed),
-            State::Pending | State::AwaitingApproval | State::Scheduled | State::Active => None,
-        }
-    }
-
-    /// Returns true for what ends a request.
-    #[must_use]
-    pub const fn is_end(self) -> bool {
-        matches!(self, Self::Expired | Self::Deactivated | Self::Revoked | Self::Denied | Self::TimedOut | Self::Withdrawn | Self::Failed)
-    }
-}
-
 impl Topic {
     /// Returns the word in rules.
     #[must_use]
@@ -228,7 +106,7 @@ impl Severity {
 }
 
 impl Event {
-    /// Returns the type of the CloudEvent, such as `dev.jitrbac.activation.granted.v1`.
+    /// Returns the type of the `CloudEvent`, such as `dev.jitrbac.activation.granted.v1`.
     #[must_use]
     pub fn cloud_event_type(&self) -> String {
         let reversed: Vec<&str> = GROUP.rsplit('.').collect();
@@ -252,11 +130,9 @@ impl Event {
     pub const fn audience(&self) -> Audience {
         let (requester, approvers, admins) = match (self.topic, self.kind) {
             (Topic::Activation, Kind::WaitingForApproval) => (false, true, false),
-            (Topic::Activation, Kind::Requested | Kind::Approved) => (false, false, true),
+            (Topic::Activation, Kind::Requested | Kind::Approved) | (Topic::Policy | Topic::Guard, _) => (false, false, true),
             (Topic::Activation | Topic::Emergency, Kind::Granted | Kind::Revoked | Kind::Reviewed) => (true, true, true),
-            (Topic::Activation | Topic::Emergency, _) => (true, false, true),
-            (Topic::Eligibility, _) => (true, false, true),
-            (Topic::Policy | Topic::Guard, _) => (false, false, true),
+            (Topic::Activation | Topic::Emergency | Topic::Eligibility, _) => (true, false, true),
         };
         Audience { requester, approvers, admins }
     }

@@ -21,6 +21,7 @@ pub mod digest;
 pub mod duration;
 pub mod eligibility;
 pub mod emergency;
+mod event_kind;
 pub mod evidence;
 pub mod extension;
 pub mod facts;

@@ -10,7 +10,7 @@ use super::{
     snapshot::Snapshot,
     verdict::Verdict,
 };
-use crate::{activity::Kind, emergency};
+use crate::{emergency, event_kind::Kind};
 use api::{
     ApprovalPolicySpec, Line, Reason, RoleActivationRequestStatus, RoleEligibilitySpec, State, Subject, SubjectKind,
     request::{ReviewState, ReviewStatus},
