@@ -54,7 +54,7 @@ fn approvers_are_asked_again_only_if_something_else_would_be_granted() {
         c.snapshot.guards = domain::Guards::Watched(domain::GuardFacts {
             hold: Some(domain::Refusal::new(Reason::GuardsNotVerified, "a guard is not verified")),
             ..domain::GuardFacts::default()
-        })
+        });
     });
     let wider = asked.clone().eligibility(|e| e.max_duration = lasting("3h"));
     let timeline = reported(&[asked.clone(), held.now(2), asked.now(3), wider.clone().now(4), wider.now(5)]);
