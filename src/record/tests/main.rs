@@ -1,0 +1,4 @@
+//! Tests of the log as its users and attackers meet it: through its API and by editing its files.
+
+mod fixture;
+mod sequences;
