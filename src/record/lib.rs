@@ -64,6 +64,8 @@ pub mod reader;
 pub mod store;
 mod tile;
 mod tree;
+pub mod verify;
+pub mod witness;
 pub mod writer;
 
 pub use error::Error;

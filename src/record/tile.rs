@@ -63,9 +63,9 @@ impl Tile {
         self.index << (8 * (u32::from(self.level()) + 1))
     }
 
-    /// The index after the last entry below the full tile.
+    /// The index after the last entry below the full tile. A tile of a high level may end beyond all indices.
     pub(crate) fn end(self) -> u64 {
-        (self.index + 1) << (8 * (u32::from(self.level()) + 1))
+        (self.index + 1).saturating_mul(1 << (8 * (u32::from(self.level()) + 1)))
     }
 
     /// The path in the log, with the suffix of partial tiles.
@@ -76,6 +76,22 @@ impl Tile {
     /// The folder of the partial tiles at this place.
     pub(crate) fn partials(self) -> String {
         format!("{}.p/", self.stem())
+    }
+
+    /// The tile at a path.
+    pub(crate) fn parse(path: &str) -> Option<Self> {
+        let (kind, rest) = path.strip_prefix("tile/")?.split_once('/')?;
+        let kind = if kind == "entries" { Kind::Entries } else { Kind::Hashes(kind.parse().ok().filter(|level| *level < 7)?) };
+        let (number, width) = match rest.split_once(".p/") {
+            Some((number, width)) => (number, width.parse().ok().filter(|width| (1..WIDTH).contains(width))?),
+            None => (rest, WIDTH),
+        };
+        let digits = |group: &str| group.trim_start_matches('x').parse::<u64>().ok();
+        let index = number
+            .split('/')
+            .try_fold(0_u64, |index, group| index.checked_mul(1000)?.checked_add(digits(group)?))
+            .filter(|index| *index < MAX_SIZE)?;
+        Some(Self::new(kind, index, width)).filter(|tile| tile.path() == path)
     }
 
     fn stem(self) -> String {
@@ -149,6 +165,14 @@ mod tests {
         assert_eq!(Tile::new(Kind::Entries, 0, 3).path(), "tile/entries/000.p/3");
         assert_eq!(Tile::new(Kind::Hashes(2), 1000, 255).path(), "tile/2/x001/000.p/255");
         assert_eq!(Tile::new(Kind::Hashes(1), 3, 1).first_entry(), 3 << 16);
+        for path in ["tile/0/x001/x234/067", "tile/entries/000.p/3", "tile/2/x001/000.p/255"] {
+            assert_eq!(Tile::parse(path).unwrap().path(), path);
+        }
+        for path in
+            ["checkpoint", "tile/0/1", "tile/entries/000.p/0", "tile/entries/000.p/256", "tile/0/x001/x001/x999/x999/x999/x999/x999/999"]
+        {
+            assert_eq!(Tile::parse(path), None, "{path}");
+        }
     }
 
     #[test]

@@ -56,6 +56,10 @@ impl Log {
         Writer::open(self.store(), self.signers(), remembered).await
     }
 
+    pub async fn writer_with(&self, keys: &KeyPair) -> Result<Writer, Error> {
+        Writer::open(self.store(), Signers::from_texts([&keys.signer]).unwrap(), None).await
+    }
+
     pub async fn reader(&self) -> Result<Reader, Error> {
         Reader::open(self.store(), self.trusted()).await
     }

@@ -5,7 +5,10 @@ use proptest::prelude::*;
 use record::{Hash, checkpoint::TreeHead, proof, reader::Entry};
 use tlog_tiles::{EMPTY_HASH, check_tree, node_hash, record_hash};
 
-use crate::fixture::{Log, at, leaf};
+use crate::{
+    fixture::{Log, at, leaf},
+    fsck,
+};
 
 /// The root by the definition in RFC 6962, section 2.1.
 fn root(leaves: &[Hash]) -> Hash {
@@ -75,6 +78,9 @@ async fn run(steps: Vec<Step>) {
     if !refreshed {
         assert!(matches!(log.reader().await, Err(record::Error::NoLog(_))));
         return;
+    }
+    if published > 0 {
+        fsck::accepts(log.folder.path(), &log.keys.verifier);
     }
     let reader = log.reader().await.unwrap();
     let hashes: Vec<Hash> = (0..published).map(|number| record_hash(&leaf(number))).collect();
