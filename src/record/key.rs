@@ -246,11 +246,19 @@ impl Trusted {
         Some(verify(&key.key, text.as_bytes(), signature.signature()))
     }
 
-    /// Verifies a signature that has a time, and returns the seconds since 1970. `None`: the key is not one of these.
-    pub(crate) fn check_timed(&self, text: &str, signature: &signed_note::Signature) -> Option<Option<u64>> {
+    /// Verifies a signature that has a time. `None`: the key is not one of these.
+    pub(crate) fn check_timed(&self, text: &str, signature: &signed_note::Signature) -> Option<Timed> {
         let key = self.keys.iter().find(|key| key.name == signature.name() && key.timed_id == signature.id())?;
-        Some(timed(&key.key, text, signature.signature()))
+        Some(timed(&key.key, text, signature.signature()).map_or(Timed::Wrong, Timed::At))
     }
+}
+
+/// What a signature with a time says.
+pub(crate) enum Timed {
+    /// It is valid: the seconds since 1970.
+    At(u64),
+    /// It is not by the key that it names.
+    Wrong,
 }
 
 /// Returns the time in a timed signature, if it is valid.

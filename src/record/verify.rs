@@ -286,9 +286,10 @@ impl<'a> Pass<'a> {
         while let Some(known) = self.heads.pop_if(|known| known.head.size <= self.edge.size()) {
             let (index, computed) = (known.head.size, self.edge.root());
             if computed != known.head.root && index == self.edge.size() {
-                findings.push(match known.signed {
-                    true => Finding::SplitView { index, other: known.head.root, computed },
-                    false => Finding::Rewritten { index, known: known.head.root, computed },
+                findings.push(if known.signed {
+                    Finding::SplitView { index, other: known.head.root, computed }
+                } else {
+                    Finding::Rewritten { index, known: known.head.root, computed }
                 });
             }
         }

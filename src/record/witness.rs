@@ -8,7 +8,7 @@ use ed25519_dalek::VerifyingKey;
 use reqwest::{StatusCode, Url};
 use tlog_tiles::Hash;
 
-use crate::{Error, checkpoint::Checkpoint, cloud, key, reader::Reader};
+use crate::{Error, checkpoint::Checkpoint, cloud, key, proof::lines, reader::Reader};
 
 /// How long a witness may take. A publication waits for it.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -130,7 +130,7 @@ impl Witness {
 
     /// Asks for a cosignature, with the proof that the checkpoint continues `old` entries.
     async fn ask(&self, checkpoint: &Checkpoint, old: u64, proof: &[Hash]) -> Result<Answer, String> {
-        let proof: String = proof.iter().map(|hash| format!("{hash}\n")).collect();
+        let proof = lines(proof);
         let body = format!("old {old}\n{proof}\n{}", checkpoint.text());
         let mut response =
             self.client.post(self.url.clone()).timeout(TIMEOUT).body(body).send().await.map_err(|error| error.without_url().to_string())?;
@@ -149,7 +149,7 @@ impl Witness {
                 let lines: String = answer
                     .lines()
                     .filter(|line| self.key.check(&format!("{text}\n"), line).is_some())
-                    .map(|line| format!("{line}\n"))
+                    .flat_map(|line| [line, "\n"])
                     .collect();
                 if lines.is_empty() { Err("its answer has no signature of its key".to_owned()) } else { Ok(Answer::Cosigned(lines)) }
             }
