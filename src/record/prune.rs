@@ -2,7 +2,7 @@
 //!
 //! A log has a minimum index. A full tile or bundle whose last entry is before it may be missing; all others are kept, so that later entries and
 //! their proofs can still be verified, and earlier proofs stay valid. C2SP leaves open how a reader learns the minimum index. Here it is in the
-//! file `minimum-index`, signed by the log: without it, whoever can delete files could claim that entries were pruned.
+//! file `minimum-index`, signed by the log: without the signature, anyone who can delete files could claim that entries were pruned.
 
 use jiff::Timestamp;
 
@@ -28,7 +28,7 @@ impl Writer {
         if minimum > size {
             return Err(Error::OutOfRange { index: minimum, size });
         }
-        // Another writer may have taken over: then nothing may be deleted.
+        // Another writer may have replaced this one: then nothing may be deleted.
         self.refresh(now).await?;
         let storage = self.store.storage();
         let before = minimum::read(&self.store, self.signers.trusted()).await?;

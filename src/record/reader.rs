@@ -30,7 +30,7 @@ const MAX_CACHED: usize = 512;
 /// Verified hash tiles by level and index.
 type Cache = HashMap<(u8, u64), Arc<Vec<Hash>>>;
 
-/// An entry and its place.
+/// An entry and its index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The index in the log, from 0.

@@ -45,7 +45,7 @@ impl Store {
 }
 
 /// Returns the options that the environment sets: its variables that start with `AWS_`, `GOOGLE_` or `AZURE_`, and `SSL_CERT_FILE`: a
-/// file in PEM with the authorities that are trusted beside the public ones.
+/// file in PEM with the authorities that are trusted in addition to the public ones.
 ///
 /// Their names are those of the crate `object_store`, such as `AWS_ENDPOINT`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_ALLOW_HTTP`,
 /// `GOOGLE_SERVICE_ACCOUNT` and `AZURE_STORAGE_ACCOUNT_NAME`. Credentials of workloads (IRSA, workload identity) need no more than what their

@@ -2,15 +2,15 @@
 //!
 //! [`Writer::append`] only collects. [`Writer::publish`] stores, in this order:
 //!
-//! 1. Once in the life of a writer, and only when it has something to write: it signs the published checkpoint anew and replaces it by
+//! 1. Once in the life of a writer, and only when it has something to write: it signs the published checkpoint again and replaces it by
 //!    compare-and-swap. From then on the compare-and-swap of every other writer fails.
 //! 2. The bundles of entries and the hash tiles that are new, and syncs them.
 //! 3. The checkpoint that covers them, by compare-and-swap.
 //! 4. It removes partial tiles whose full tile is published.
 //!
 //! Tiles are created, never overwritten, with one exception: what a writer that was killed left beyond the published checkpoint. No checkpoint
-//! covers it and nobody but its writer knew of it, so this writer replaces it, also by compare-and-swap. It is not adopted: whoever can write to
-//! the store could otherwise have their entries signed.
+//! covers it and nobody but its writer knew of it, so this writer replaces it, also by compare-and-swap. It is not adopted: anyone
+//! who can write to the store could otherwise have their entries signed.
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
@@ -53,7 +53,7 @@ pub struct Writer {
     /// This writer has replaced the checkpoint at least once.
     claimed: bool,
     lost: Option<String>,
-    /// The places where there are partial tiles, as full tiles.
+    /// The positions with partial tiles, as full tiles.
     partials: BTreeSet<Tile>,
     witnesses: Vec<Witness>,
     unwitnessed: Vec<String>,
@@ -63,7 +63,7 @@ impl Writer {
     /// Opens the log for writing, or begins one where there is nothing. It reads the checkpoint and the right edge of the tree, and verifies both.
     /// It writes nothing but the lock of a folder.
     ///
-    /// `remembered` is what another place knows of the log, such as an annotation of the Lease: a log that does not continue it is an error.
+    /// `remembered` is a tree head that is stored elsewhere, such as in an annotation of the Lease: a log that does not continue it is an error.
     ///
     /// # Errors
     ///

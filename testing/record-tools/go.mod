@@ -4,6 +4,7 @@ go 1.26
 
 tool (
 	filippo.io/torchwood/cmd/litewitness
+	filippo.io/torchwood/cmd/witnessctl
 	github.com/transparency-dev/tessera/cmd/fsck
 	github.com/versity/versitygw/cmd/versitygw
 )
@@ -123,5 +124,6 @@ require (
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.11.0 // indirect
 	modernc.org/sqlite v1.37.1 // indirect
+	sigsum.org/sigsum-go v0.6.1 // indirect
 	zombiezen.com/go/sqlite v1.4.2 // indirect
 )

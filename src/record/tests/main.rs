@@ -24,3 +24,5 @@ mod s3;
 mod sequences;
 #[cfg(test)]
 mod two_writers;
+#[cfg(test)]
+mod witnesses;

@@ -44,7 +44,7 @@ async fn of_two_writers_of_a_bucket_the_first_to_publish_continues() {
     first.append((20..300).map(leaf).collect()).unwrap();
     known.checkpoints.push(first.publish(at(2001)).await.unwrap());
 
-    // A takeover: whoever opens later may take over, and then the first one loses.
+    // A takeover: a writer that opens later replaces the first one, which then loses.
     let mut third = log.writer(Some(known.checkpoints[1].head())).await.unwrap();
     first.append(vec![leaf(300)]).unwrap();
     third.append(vec![salted("third", 300)]).unwrap();
