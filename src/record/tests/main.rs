@@ -11,6 +11,8 @@ mod fixture;
 #[cfg(test)]
 mod fsck;
 #[cfg(test)]
+mod handover;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod large;
