@@ -22,7 +22,7 @@ use tlog_tiles::{Hash, record_hash};
 use crate::{
     Error, Finding, MAX_LEAF,
     checkpoint::{Checkpoint, TreeHead},
-    key::Signers,
+    key::{self, Signers},
     reader::Reader,
     store::{Storage, Store, Version},
     tile::{self, CHECKPOINT, Kind, Tile, WIDTH},
@@ -40,6 +40,8 @@ const MAX_ATTEMPTS: usize = 16;
 pub struct Writer {
     pub(crate) store: Store,
     pub(crate) signers: Signers,
+    /// What makes the checkpoints of this writer its own.
+    line: String,
     storage: Arc<dyn Storage>,
     edge: Edge,
     /// The encoded entries of the incomplete bundle.
@@ -69,6 +71,7 @@ impl Writer {
     ///
     /// [`Error::LostFence`] if another process writes to the folder, [`Error::Corrupt`] if the log is not what was signed or is remembered.
     pub async fn open(store: Store, signers: Signers, remembered: Option<TreeHead>) -> Result<Self, Error> {
+        let line = key::writer_line(signers.origin())?;
         let storage = store.storage();
         storage.lock().await?;
         let (mut edge, mut bundle, mut published, mut partials) = (Edge::default(), Vec::new(), None, BTreeSet::new());
@@ -91,6 +94,7 @@ impl Writer {
         Ok(Self {
             store,
             signers,
+            line,
             storage,
             edge,
             bundle,
@@ -250,7 +254,7 @@ impl Writer {
         // Later than the last one, whatever the clock: two checkpoints of one tree then differ, and with them their entity tags.
         let last = self.published().into_iter().chain(&self.attempts).filter_map(Checkpoint::time).max();
         let time = last.and_then(|last| last.checked_add(SignedDuration::from_secs(1)).ok()).map_or(now, |next| now.max(next));
-        let checkpoint = self.cosigned(Checkpoint::sign(&self.signers, head, time)?).await;
+        let checkpoint = self.cosigned(Checkpoint::sign(&self.signers, head, time)?.with_lines(&self.line)).await;
         if self.attempts.len() < MAX_ATTEMPTS {
             self.attempts.push(checkpoint.clone());
         }

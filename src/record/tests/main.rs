@@ -13,6 +13,8 @@ mod fsck;
 #[cfg(test)]
 mod handover;
 #[cfg(test)]
+mod inputs;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod large;
@@ -20,6 +22,8 @@ mod large;
 mod memory;
 #[cfg(test)]
 mod pruning;
+#[cfg(test)]
+mod reading;
 #[cfg(test)]
 mod s3;
 #[cfg(test)]
