@@ -13,13 +13,14 @@ use std::{
 };
 
 /// The root files of the crates.
-const CRATES: [&str; 7] = [
+const CRATES: [&str; 8] = [
     "src/api/lib.rs",
     "src/domain/lib.rs",
     "src/kube_io/lib.rs",
     "src/record/lib.rs",
     "src/operator/lib.rs",
     "src/kubectl-jit/lib.rs",
+    "src/services/lib.rs",
     "benches/main.rs",
 ];
 
