@@ -251,8 +251,6 @@ impl Guard {
 /// Returns the address of IPv4 in one of IPv6, so that it is not a way around the networks of IPv4.
 fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
-    let [a, b, c, d, e, f, high, low] = v6.segments();
-    let is_translated = [a, b, c, d, e, f] == TRANSLATED;
-    let mapped = Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, high, low);
-    if is_translated { mapped.to_canonical() } else { v6.to_canonical() }
+    let [prefix @ .., high, low] = v6.segments();
+    if prefix == TRANSLATED { Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, high, low).to_canonical() } else { v6.to_canonical() }
 }

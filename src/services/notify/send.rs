@@ -13,7 +13,7 @@ use super::{
     message::{Delivery, Failure, Message, Outcome, Reason},
     secrets::{self, Secrets},
     settings::{Receiver, Settings},
-    sinks::{alertmanager, smtp, webhook},
+    sinks::{alertmanager, pagerduty, slack, smtp, teams, webhook},
     text::{self, Text},
 };
 
@@ -71,7 +71,9 @@ impl Sender {
                     Settings::Webhook(settings) => webhook::check(settings, &self.http, &secrets),
                     Settings::Smtp(settings) => smtp::check(settings, &self.guard, &secrets),
                     Settings::Alertmanager(settings) => alertmanager::check(settings, &self.http, &secrets),
-                    _ => Err(Failure::refused(Reason::SettingsInvalid, "this type of receiver is not available")),
+                    Settings::Slack(settings) => slack::check(settings, &self.http, &secrets),
+                    Settings::TeamsWorkflow => teams::check(&self.http, &secrets),
+                    Settings::PagerDuty(settings) => pagerduty::check(settings, &self.http, &secrets),
                 }
             };
             check().map_err(|failure| masked(failure, &secrets))
@@ -101,7 +103,9 @@ impl Sender {
             Settings::Webhook(settings) => webhook::send(settings, &sending).await,
             Settings::Smtp(settings) => smtp::send(settings, &sending).await,
             Settings::Alertmanager(settings) => alertmanager::send(settings, &sending).await,
-            _ => Err(Failure::refused(Reason::SettingsInvalid, "this type of receiver is not available")),
+            Settings::Slack(settings) => slack::send(settings, &sending).await,
+            Settings::TeamsWorkflow => teams::send(&sending).await,
+            Settings::PagerDuty(settings) => pagerduty::send(settings, &sending).await,
         }
     }
 

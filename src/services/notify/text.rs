@@ -72,6 +72,25 @@ impl Text {
         })
     }
 
+    /// Returns the text with lines and details of at most `most` units of UTF-16 together. The last one says how many are left out.
+    pub(crate) fn within(&self, most: usize) -> Self {
+        let mut left = most;
+        let mut fits = |parts: [&str; 2]| {
+            let length: usize = parts.iter().map(|part| part.encode_utf16().count()).sum();
+            let rest = left.checked_sub(length);
+            left = rest.unwrap_or(0);
+            rest.is_some()
+        };
+        let lines: Vec<String> = self.lines.iter().take_while(|line| fits([line, ""])).cloned().collect();
+        let facts: Vec<_> = self.facts.iter().take_while(|(label, value)| fits([label, value])).cloned().collect();
+        let missing = (self.lines.len() + self.facts.len()) - (lines.len() + facts.len());
+        let mut text = Self { lines, facts, ..self.clone() };
+        if missing > 0 {
+            text.facts.push(("Not shown".to_owned(), format!("{missing} more, which are too long for this message")));
+        }
+        text
+    }
+
     /// Returns everything but the title as lines of plain text.
     pub(crate) fn plain(&self) -> String {
         let mut lines = self.lines.clone();

@@ -114,23 +114,24 @@ async fn connect(settings: &Smtp, sending: &Sending<'_>) -> Result<AsyncSmtpConn
     let tls = || {
         let mut builder = TlsParameters::builder(settings.host.clone()).certificate_store(CertificateStore::WebpkiRoots);
         for pem in &sending.authorities {
-            builder = builder.add_root_certificate(Certificate::from_pem(pem.as_bytes()).map_err(failure)?);
+            builder = builder.add_root_certificate(Certificate::from_pem(pem.as_bytes()).map_err(|error| failure(&error))?);
         }
-        builder.build().map_err(failure)
+        builder.build().map_err(|error| failure(&error))
     };
     let own = sender_domain(settings)?;
     let hello = ClientId::Domain(own);
     let first = if settings.tls == SmtpTls::Implicit { Some(tls()?) } else { None };
-    let mut connection =
-        AsyncSmtpConnection::connect_tokio1(addresses.as_slice(), Some(CONNECT), &hello, first, None).await.map_err(failure)?;
+    let mut connection = AsyncSmtpConnection::connect_tokio1(addresses.as_slice(), Some(CONNECT), &hello, first, None)
+        .await
+        .map_err(|error| failure(&error))?;
     if settings.tls == SmtpTls::StartTls {
         if !connection.can_starttls() {
             return Err(settings_invalid("the mail server does not offer STARTTLS".to_owned()));
         }
-        connection.starttls(tls()?, &hello).await.map_err(failure)?;
+        connection.starttls(tls()?, &hello).await.map_err(|error| failure(&error))?;
     }
     if let Some(credentials) = credentials(sending.secrets)? {
-        connection.auth(DEFAULT_MECHANISMS, &credentials).await.map_err(|error| match failure(error) {
+        connection.auth(DEFAULT_MECHANISMS, &credentials).await.map_err(|error| match failure(&error) {
             Failure::Refused { why, .. } => Failure::refused(Reason::Unauthorized, why),
             retry @ Failure::Retry { .. } => retry,
         })?;
@@ -165,19 +166,19 @@ async fn deliver(
     };
     match exchange.await {
         Ok(_) => Ok(Ok(())),
-        Err(error) if error.status().is_none() => Err(failure(error)),
+        Err(error) if error.status().is_none() => Err(failure(&error)),
         Err(error) => {
             // The next recipient begins with a new transaction. If the server no longer answers, that fails.
             let _ = connection.command(Rset).await;
-            Ok(Err(failure(error)))
+            Ok(Err(failure(&error)))
         }
     }
 }
 
 /// Describes an error of a session: an answer 5yz refuses, everything else may pass.
-fn failure(error: Error) -> Failure {
+fn failure(error: &Error) -> Failure {
     let mut why = error.to_string();
-    if let Some(source) = std::error::Error::source(&error)
+    if let Some(source) = std::error::Error::source(error)
         && !why.contains(&source.to_string())
     {
         why = format!("{why}: {source}");
@@ -197,8 +198,8 @@ fn sender_domain(settings: &Smtp) -> Result<String, Failure> {
 /// Returns a message id of this domain, always the same one for the same parts.
 fn message_id(domain: &str, parts: &[&str]) -> String {
     let digest = parts.iter().fold(Sha256::new(), |digest, part| digest.chain_update(part.len().to_be_bytes()).chain_update(part));
-    let hex: String = digest.finalize().iter().take(20).map(|byte| format!("{byte:02x}")).collect();
-    format!("<{hex}@{domain}>")
+    let number = digest.finalize().first_chunk().map_or(0, |bytes| u128::from_be_bytes(*bytes));
+    format!("<{number:032x}@{domain}>")
 }
 
 fn mail(settings: &Smtp, sending: &Sending<'_>, recipient: &Address, to: Mailaddress) -> Result<Mail, Failure> {
@@ -240,28 +241,20 @@ fn plain_body(text: &Text) -> String {
 }
 
 fn html_body(text: &Text) -> String {
-    let mut body = format!("<h2 style=\"font-size:18px\">{}</h2>", html(&text.title));
-    for line in &text.lines {
-        body += &format!("<p>{}</p>", html(line));
-    }
-    if !text.facts.is_empty() {
-        body += "<table style=\"border-collapse:collapse\">";
-        for (label, value) in &text.facts {
-            body += &format!(
-                "<tr><th style=\"text-align:left;vertical-align:top;padding:2px 16px 2px 0\">{}</th><td style=\"padding:2px 0\">{}</td></tr>",
-                html(label),
-                html(value)
-            );
-        }
-        body += "</table>";
-    }
-    if let Some(command) = &text.command {
-        body += &format!("<p>{COMMAND}:</p><pre style=\"background:#f2f2f2;padding:8px\">{}</pre>", html(command));
-    }
-    if let Some(url) = &text.console_url {
-        body += &format!("<p><a href=\"{}\">{OPEN}</a></p>", html(url));
-    }
+    let heading = format!("<h2 style=\"font-size:18px\">{}</h2>", html(&text.title));
+    let lines = text.lines.iter().fold(String::new(), |lines, line| lines + "<p>" + &html(line) + "</p>");
+    let row = |(label, value): &(String, String)| {
+        let (label, value) = (html(label), html(value));
+        format!(
+            r#"<tr><th style="text-align:left;vertical-align:top;padding:2px 16px 2px 0">{label}</th><td style="padding:2px 0">{value}</td></tr>"#
+        )
+    };
+    let facts: String = text.facts.iter().map(row).collect();
+    let command = text.command.as_ref().map_or_else(String::new, |command| {
+        format!(r#"<p>{COMMAND}:</p><pre style="background:#f2f2f2;padding:8px;white-space:pre-wrap">{}</pre>"#, html(command))
+    });
+    let console = text.console_url.as_ref().map_or_else(String::new, |url| format!(r#"<p><a href="{}">{OPEN}</a></p>"#, html(url)));
     format!(
-        "<!doctype html><html><body style=\"font-family:sans-serif;font-size:14px\">{body}<p style=\"color:#666\">{FOOTER}</p></body></html>"
+        r#"<!doctype html><html><body style="font-family:sans-serif;font-size:14px">{heading}{lines}<table style="border-collapse:collapse">{facts}</table>{command}{console}<p style="color:#666">{FOOTER}</p></body></html>"#
     )
 }
