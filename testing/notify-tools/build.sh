@@ -8,7 +8,7 @@ set -eu -o pipefail
 cd "$(dirname "$0")"
 directory=$1
 page=$(if command -v npm >/dev/null; then echo with a page; else echo without a page; fi)
-version="$(cat go.mod go.sum build.sh | sha256sum | cut -d ' ' -f 1) $page"
+version="$(cat go.mod go.sum build.sh page/* | sha256sum | cut -d ' ' -f 1) $page"
 stamp="$directory/notify-tools.version"
 if [ "$(cat "$stamp" 2>/dev/null)" = "$version" ] && [ -x "$directory/mailpit" ] && [ -x "$directory/alertmanager" ]; then exit 0; fi
 echo "Building mailpit and Alertmanager: some minutes, once per machine." >&2
@@ -27,7 +27,9 @@ done
 mkdir -p "$work/alertmanager/ui/app/dist"
 echo '<!doctype html><title>Alertmanager</title>' >"$work/alertmanager/ui/app/dist/index.html"
 if [ "$page" = "with a page" ]; then
-  (cd "$work/mailpit" && npm ci --silent --no-audit --no-fund && npm run --silent build) >/dev/null
+  # Next to the source, so that its imports are found.
+  cp page/package.json page/package-lock.json page/build.mjs "$work/mailpit"
+  (cd "$work/mailpit" && npm ci --loglevel error --ignore-scripts --no-audit --no-fund && node build.mjs "$PWD") >&2
   rm -rf "$work/mailpit/node_modules"
 fi
 mkdir -p "$directory" "$work/bin"
