@@ -53,22 +53,30 @@ pub(crate) fn card(text: &str) -> String {
 }
 
 /// Returns `text` for annotations of alerts, whose further format is unknown: Alertmanager's own receivers pass them on to mail, Slack and
-/// others. What begins a mention, an element or a link in these formats is replaced by a character that looks similar.
+/// others. What begins a mention, an element or an address in these formats is replaced by a character that looks similar.
 pub(crate) fn annotation(text: &str) -> String {
-    text.chars()
-        .map(|letter| match letter {
+    let mut before = ' ';
+    let mut letters = text.chars().peekable();
+    std::iter::from_fn(|| {
+        let letter = letters.next()?;
+        let after = letters.peek().copied().unwrap_or(' ');
+        let is_inside = before.is_alphanumeric() && after.is_alphanumeric();
+        before = letter;
+        Some(match letter {
             '<' => '‹',
             '>' => '›',
-            '@' => '＠',
             '[' => '［',
             ']' => '］',
             '`' => '‘',
             '*' => '∗',
-            '_' => '＿',
             '~' => '∼',
+            // Within mail addresses and names these are ordinary.
+            '@' if !is_inside => '＠',
+            '_' if !is_inside => '＿',
             other => other,
         })
-        .collect()
+    })
+    .collect()
 }
 
 /// Returns the address of a page if it is one of the web, for the formats that have addresses.

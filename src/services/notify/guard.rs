@@ -141,36 +141,22 @@ fn normal(host: &str) -> Option<String> {
         .filter(|host| !host.is_empty() && !host.contains('*'))
 }
 
-/// A refused address. It travels through the errors of the HTTP client.
-#[derive(Debug, thiserror::Error)]
-#[error("host '{host}' resolves to {address}, which is in a private or reserved network that is not allowed")]
-pub(crate) struct Forbidden {
-    host: String,
-    address: IpAddr,
-}
-
-impl From<Forbidden> for Failure {
-    fn from(error: Forbidden) -> Self {
-        Self::refused(Reason::AddressNotAllowed, error.to_string())
-    }
-}
-
-/// Why a host has no addresses.
+/// Why a host has no addresses to connect to. It travels through the errors of the HTTP client.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unresolved {
-    #[error(transparent)]
-    Forbidden(#[from] Forbidden),
+    #[error("host '{0}' resolves to {1}, which is in a private or reserved network that is not allowed")]
+    Forbidden(String, IpAddr),
     #[error("host '{0}' cannot be resolved: {1}")]
     Failed(String, std::io::Error),
     #[error("host '{0}' has no address")]
     Empty(String),
 }
 
-impl From<Unresolved> for Failure {
-    fn from(error: Unresolved) -> Self {
+impl From<&Unresolved> for Failure {
+    fn from(error: &Unresolved) -> Self {
         match error {
-            Unresolved::Forbidden(error) => error.into(),
-            other => Self::retry(other.to_string()),
+            Unresolved::Forbidden(..) => Self::refused(Reason::AddressNotAllowed, error.to_string()),
+            Unresolved::Failed(..) | Unresolved::Empty(_) => Self::retry(error.to_string()),
         }
     }
 }
@@ -203,7 +189,7 @@ impl Guard {
         let host = url.host_str().and_then(normal).ok_or_else(|| invalid("has no host"))?;
         self.host(&host, url.scheme() == "https")?;
         if let Ok(address) = host.parse() {
-            self.address(&host, address)?;
+            self.address(&host, address).map_err(|error| Failure::from(&error))?;
         }
         Ok(url)
     }
@@ -238,11 +224,11 @@ impl Guard {
         Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
     }
 
-    fn address(&self, host: &str, address: IpAddr) -> Result<(), Forbidden> {
+    fn address(&self, host: &str, address: IpAddr) -> Result<(), Unresolved> {
         let plain = plain(address);
         let within = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&plain) || network.contains(&address));
         if within(&self.reserved) && !within(&self.allowed) {
-            return Err(Forbidden { host: host.to_owned(), address });
+            return Err(Unresolved::Forbidden(host.to_owned(), address));
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use reqwest::{
 use rustls::{ClientConfig, RootCertStore};
 
 use super::{
-    guard::{Forbidden, Guard},
+    guard::{Guard, Unresolved},
     message::{Failure, Reason},
     secrets::Secrets,
 };
@@ -52,7 +52,7 @@ impl Resolve for Guarded {
         let guard = Arc::clone(&self.0);
         Box::pin(async move {
             // The client replaces the port 0.
-            let addresses = guard.resolve(name.as_str(), 0).await.map_err(Box::new)?;
+            let addresses = guard.resolve(name.as_str(), 0).await?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }
@@ -117,8 +117,8 @@ fn failure(error: &reqwest::Error) -> Failure {
     let mut causes = Vec::new();
     let mut source = error.source();
     while let Some(cause) = source {
-        if let Some(Forbidden { .. }) = cause.downcast_ref::<Forbidden>() {
-            return Failure::refused(Reason::AddressNotAllowed, cause.to_string());
+        if let Some(unresolved) = cause.downcast_ref::<Unresolved>() {
+            return unresolved.into();
         }
         causes.push(cause.to_string());
         source = cause.source();

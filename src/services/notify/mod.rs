@@ -1,6 +1,8 @@
 //! Notifications: rules say which events are sent to whom, receivers say how.
 
 mod escape;
+#[cfg(test)]
+mod escaping_tests;
 mod guard;
 mod http;
 mod message;

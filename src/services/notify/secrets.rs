@@ -1,6 +1,6 @@
 //! The Secret of a receiver, mounted as a folder of files.
 
-use std::{collections::BTreeMap, fs, io::Read as _, path::Path};
+use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap, fs, io::Read as _, path::Path};
 
 use kube_io::redact::redacted;
 
@@ -12,6 +12,8 @@ const LONGEST: u64 = 64 * 1024;
 const MOST_KEYS: usize = 64;
 /// A shorter value is not masked in texts: it could be part of any word.
 const SHORTEST_MASKED: usize = 4;
+/// The same for the parts of an address, of which the short ones are ordinary words.
+const SHORTEST_PART: usize = 12;
 
 /// The keys of a Secret and their values. They are read for each message, so that a rotation needs no restart.
 pub(crate) struct Secrets(BTreeMap<String, String>);
@@ -64,13 +66,21 @@ impl Secrets {
 
     /// Returns `text` without these values and without what looks like a secret.
     pub(crate) fn masked(&self, text: &str) -> String {
-        let mut values: Vec<&str> = self.0.values().flat_map(|value| value.lines().chain([value.as_str()])).collect();
+        let mut hidden: Vec<Cow<'_, str>> =
+            self.0.values().flat_map(|value| value.lines().chain([value.as_str()])).map(Cow::Borrowed).collect();
+        // Of an address, a server may quote parts.
+        for url in self.0.values().filter_map(|value| reqwest::Url::parse(value).ok()) {
+            let segments = url.path_segments().into_iter().flatten().map(str::to_owned);
+            let values = url.query_pairs().map(|(_, value)| value.into_owned());
+            let parts = segments.chain(values).chain(url.query().map(str::to_owned));
+            hidden.extend(parts.filter(|part| part.len() >= SHORTEST_PART).map(Cow::Owned));
+        }
         // A value may contain another one.
-        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        let masked = values
-            .into_iter()
+        hidden.sort_by_key(|value| Reverse(value.len()));
+        let masked = hidden
+            .iter()
             .filter(|value| value.len() >= SHORTEST_MASKED)
-            .fold(text.to_owned(), |text, value| text.replace(value, "[redacted]"));
+            .fold(text.to_owned(), |text, value| text.replace(value.as_ref(), "[redacted]"));
         redacted(&masked).into_owned()
     }
 }

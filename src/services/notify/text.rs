@@ -53,6 +53,8 @@ impl Text {
             Some(template) => render("title", template, message)?.split_whitespace().collect::<Vec<_>>().join(" "),
             None => message.title.clone(),
         };
+        // Services refuse a message without a title.
+        let title = if api::text::is_blank(&title) { message.event_type.clone() } else { title };
         let mut lines = Vec::new();
         if message.is_test {
             lines.push(format!("This is a test of the receiver '{}'. Nothing has happened in the cluster.", receiver.name));
@@ -62,7 +64,7 @@ impl Text {
             Some(template) => lines.extend(render("body", template, message)?.lines().take(MOST).map(|text| line(text, VALUE))),
             None => facts.extend(message.facts.iter().take(MOST).map(|fact| (line(&fact.label, LABEL), line(&fact.value, VALUE)))),
         }
-        let mark = if message.is_test { "[Test] " } else { "" };
+        let mark = if message.is_test { "Test: " } else { "" };
         Ok(Self {
             title: line(&format!("{mark}{title}"), TITLE),
             lines,

@@ -5,8 +5,10 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
 };
 
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -53,7 +55,7 @@ async fn started(name: &str, arguments: impl Fn(u16, u16) -> Vec<String>, path: 
                 if ended {
                     return Some(false);
                 }
-                let answer = reqwest::get(url).await.ok()?;
+                let answer = get(&url).await.ok()?;
                 answer.status().is_success().then_some(true)
             }
         });
@@ -64,8 +66,16 @@ async fn started(name: &str, arguments: impl Fn(u16, u16) -> Vec<String>, path: 
     panic!("{name} does not start")
 }
 
+async fn get(url: &str) -> reqwest::Result<reqwest::Response> {
+    // Without TLS, but the client is not created without a provider.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("protocol versions");
+    let tls = versions.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls).build()?.get(url).send().await
+}
+
 async fn json(url: String) -> Value {
-    reqwest::get(url).await.expect("an answer").json().await.expect("JSON")
+    get(&url).await.expect("an answer").json().await.expect("JSON")
 }
 
 /// How mailpit encrypts.
@@ -121,6 +131,8 @@ impl Mailpit {
             arguments
         };
         let (process, http, smtp) = started("mailpit", arguments, "/readyz").await;
+        let listens = || async { tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, smtp)).await.ok() };
+        drop(eventually("mailpit accepts mail", listens).await);
         Self { _process: process, _files: files, http, smtp }
     }
 

@@ -85,11 +85,11 @@ fn endpoint(url: &str) -> String {
 }
 
 /// Returns the alert. Its labels depend on nothing but the thread, so that a later message resolves it.
-fn alert(settings: &Alertmanager, sending: &Sending<'_>) -> Value {
+pub(crate) fn alert(settings: &Alertmanager, sending: &Sending<'_>) -> Value {
     let (message, text) = (sending.message, sending.text);
     let thread = &message.thread;
     let mut labels = BTreeMap::from([
-        (NAME, format!("JitRbac{}", thread.topic)),
+        (NAME, line(&format!("JitRbac{}", thread.topic), LABEL)),
         (SEVERITY, thread.severity.as_str().to_owned()),
         (UID, line(&thread.key, LABEL)),
     ]);

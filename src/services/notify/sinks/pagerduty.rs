@@ -51,7 +51,7 @@ fn dedup_key(sending: &Sending<'_>) -> String {
     line(&format!("jit-rbac/{}", sending.message.thread.key), DEDUP_KEY)
 }
 
-fn event(sending: &Sending<'_>, routing_key: &str) -> Value {
+pub(crate) fn event(sending: &Sending<'_>, routing_key: &str) -> Value {
     let (message, text) = (sending.message, sending.text);
     let action = match message.state {
         State::Open => "trigger",
@@ -77,8 +77,8 @@ fn event(sending: &Sending<'_>, routing_key: &str) -> Value {
         "severity": message.severity.as_str(),
         "timestamp": message.time.to_string(),
         "component": "jit-rbac",
-        "group": message.thread.namespace,
-        "class": message.event_type,
+        "group": message.thread.namespace.as_deref().map(|name| line(name, DEDUP_KEY)),
+        "class": line(&message.event_type, DEDUP_KEY),
         "custom_details": details,
     });
     fields.insert("payload".to_owned(), payload);

@@ -137,7 +137,7 @@ async fn call(settings: &Slack, sending: &Sending<'_>, name: &str, body: &Value)
 }
 
 /// Returns the parts that both methods have.
-fn body(text: &Text) -> Value {
+pub(crate) fn body(text: &Text) -> Value {
     let text = text.within(DETAILS);
     let plain = |text: &str| json!({"type": "text", "text": text});
     let bold = |text: &str| json!({"type": "text", "text": text, "style": {"bold": true}});

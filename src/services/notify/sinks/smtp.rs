@@ -110,7 +110,7 @@ async fn connect(settings: &Smtp, sending: &Sending<'_>) -> Result<AsyncSmtpConn
         SmtpTls::StartTls => 587,
         SmtpTls::Plain => 25,
     });
-    let addresses = sending.guard.resolve(&settings.host, port).await?;
+    let addresses = sending.guard.resolve(&settings.host, port).await.map_err(|error| Failure::from(&error))?;
     let tls = || {
         let mut builder = TlsParameters::builder(settings.host.clone()).certificate_store(CertificateStore::WebpkiRoots);
         for pem in &sending.authorities {
@@ -202,7 +202,7 @@ fn message_id(domain: &str, parts: &[&str]) -> String {
     format!("<{number:032x}@{domain}>")
 }
 
-fn mail(settings: &Smtp, sending: &Sending<'_>, recipient: &Address, to: Mailaddress) -> Result<Mail, Failure> {
+pub(crate) fn mail(settings: &Smtp, sending: &Sending<'_>, recipient: &Address, to: Mailaddress) -> Result<Mail, Failure> {
     let (message, text) = (sending.message, sending.text);
     let domain = sender_domain(settings)?;
     // The first message of a thread is unknown here: the one that a recipient gets first may be a reminder. So all answer to one that nobody has.
@@ -240,7 +240,7 @@ fn plain_body(text: &Text) -> String {
     parts.join("\n\n")
 }
 
-fn html_body(text: &Text) -> String {
+pub(crate) fn html_body(text: &Text) -> String {
     let heading = format!("<h2 style=\"font-size:18px\">{}</h2>", html(&text.title));
     let lines = text.lines.iter().fold(String::new(), |lines, line| lines + "<p>" + &html(line) + "</p>");
     let row = |(label, value): &(String, String)| {

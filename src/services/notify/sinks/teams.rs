@@ -39,7 +39,7 @@ fn envelope(text: &Text, severity: Severity) -> Value {
     })
 }
 
-fn content(text: &Text, severity: Severity) -> Value {
+pub(crate) fn content(text: &Text, severity: Severity) -> Value {
     let text = text.within(DETAILS);
     let color = match severity {
         Severity::Info => "Default",

@@ -87,7 +87,7 @@ async fn an_alert_ends_with_the_deadline_of_its_state_and_that_of_a_test_soon() 
     delivered(sender.send(&receiver, &Message { time: now, is_test: true, thread, ..message() }).await);
     let alerts = alertmanager.alerts().await;
     let test = alerts.iter().find(|alert| alert["labels"]["alertname"] == "JitRbacTest").unwrap();
-    assert_eq!(test["annotations"]["summary"], "[Test] ann requests edit in payments");
+    assert_eq!(test["annotations"]["summary"], "Test: ann requests edit in payments");
     let ends: jiff::Timestamp = test["endsAt"].as_str().unwrap().parse().unwrap();
     assert!(ends.duration_since(now).as_secs() <= 301, "{ends}");
 }

@@ -202,7 +202,9 @@ async fn long_and_empty_texts_are_within_the_limits_of_slack() {
     (empty.title, empty.command, empty.console_url) = (String::new(), Some(String::new()), Some("javascript:alert(1)".to_owned()));
     empty.facts.iter_mut().for_each(|fact| fact.value.clear());
     delivered(sender.send(&receiver, &empty).await);
-    assert!(!server.calls()[1].json().to_string().contains("javascript"));
+    let shown = server.calls()[1].json();
+    assert_eq!(shown["text"], "dev.jitrbac.activation.requested.v1");
+    assert!(!shown.to_string().contains("javascript"));
 }
 
 #[tokio::test]

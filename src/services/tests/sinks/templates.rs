@@ -86,7 +86,7 @@ async fn a_template_can_use_neither_time_nor_memory_without_a_limit() {
         ("{{ 'x' * 20000 }}".to_owned(), "its text is longer than 16384 bytes"),
         ("{% for a in facts %}{{ title * 300 }}{% endfor %}".to_owned(), "its text is longer than 16384 bytes"),
         (bomb, ""),
-        ("{{ title * 100000000000 }}".to_owned(), "repeated string is too large"),
+        ("{{ title * 100000000000 }}".to_owned(), "it takes too many steps"),
         ("x".repeat(8 * 1024 + 1), "is longer than 8192 bytes"),
         ("{{ (".repeat(500), ""),
         (format!("{{{{ {}1{} }}}}", "(".repeat(2_000), ")".repeat(2_000)), ""),
@@ -94,10 +94,10 @@ async fn a_template_can_use_neither_time_nor_memory_without_a_limit() {
     ] {
         let begin = Instant::now();
         let result = sent(None, Some(&body), &message()).await;
-        assert!(begin.elapsed() < Duration::from_secs(5), "{:?} for {}", begin.elapsed(), &body[..40]);
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?} for {}", begin.elapsed(), body.get(..40).unwrap_or(&body));
         if !expected.is_empty() {
             let why = result.unwrap_err();
-            assert!(why.contains(expected), "{}: {why}", &body[..40]);
+            assert!(why.contains(expected), "{}: {why}", body.get(..40).unwrap_or(&body));
         }
     }
 }
