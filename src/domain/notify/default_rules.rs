@@ -1,10 +1,12 @@
 //! The nine notification rules of Entra PIM.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::Rule;
 use api::{
-    NotificationRuleSpec,
+    NotificationRuleSpec, ReceiverType,
     notification_rule::{Level, ReceiverRef, Recipient, Reminders, RuleEvent},
 };
 
@@ -43,9 +45,26 @@ impl Default for Setting {
     }
 }
 
+/// Returns the rules in force: those of objects, and the default ones. Without receivers of its own, a default rule sends to those that no
+/// rule names: a receiver that is created for one purpose is told nothing else.
+#[must_use]
+pub fn with<'a>(
+    settings: &BTreeMap<String, Setting>,
+    written: impl Iterator<Item = &'a Rule>,
+    receivers: &BTreeMap<String, ReceiverType>,
+) -> Vec<Rule> {
+    let mut all: Vec<Rule> = written.cloned().collect();
+    let of_objects = all.iter().flat_map(|rule| &rule.spec.receivers);
+    let named: BTreeSet<&str> =
+        of_objects.chain(settings.values().flat_map(|setting| &setting.receivers)).map(|named| named.name.as_str()).collect();
+    let free: Vec<String> = receivers.keys().filter(|name| !named.contains(name.as_str())).cloned().collect();
+    all.extend(rules(settings, &free));
+    all
+}
+
 /// Returns the default rules. `settings` has those that differ; `free` are the receivers that no rule names.
 #[must_use]
-pub fn rules(settings: &std::collections::BTreeMap<String, Setting>, free: &[String]) -> Vec<Rule> {
+pub fn rules(settings: &BTreeMap<String, Setting>, free: &[String]) -> Vec<Rule> {
     let rule = |(name, event, recipient): (&str, RuleEvent, Recipient)| {
         let setting = settings.get(name).cloned().unwrap_or_default();
         let reminders = (setting.reminders != Reminders::default()).then_some(setting.reminders);

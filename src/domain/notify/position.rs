@@ -21,6 +21,8 @@ pub struct Handled {
     ids: BTreeSet<(Timestamp, String)>,
     /// Those that were read from a stored position. Their times are not stored.
     stored: BTreeSet<String>,
+    /// The newest event that was considered, whether a rule sends it or not.
+    newest: Option<Timestamp>,
     /// What the receiver calls the message of a thread.
     pub references: BTreeMap<String, String>,
 }
@@ -40,6 +42,7 @@ impl Handled {
             through: position.through.max(start),
             ids: BTreeSet::new(),
             stored: position.ids.into_iter().collect(),
+            newest: None,
             references: position.references,
         }
     }
@@ -63,6 +66,23 @@ impl Handled {
         self.stored.clear();
     }
 
+    /// True for an event that was handled, however late it was reported.
+    #[must_use]
+    pub fn has_exactly(&self, id: &str, at: Timestamp) -> bool {
+        self.ids.contains(&(at, short(id)))
+    }
+
+    /// Records that an event was considered. A rule that is changed later does not send it.
+    pub fn consider(&mut self, at: Timestamp) {
+        self.newest = self.newest.max(Some(at));
+    }
+
+    /// True when the position would move by more than a window, so that it should be stored.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.newest.is_some_and(|newest| newest.duration_since(self.through) > WINDOW.saturating_mul(2))
+    }
+
     /// Records an event.
     pub fn add(&mut self, id: &str, at: Timestamp) {
         let id = short(id);
@@ -72,7 +92,7 @@ impl Handled {
 
     /// Returns the position to store. `waiting` is the time of the oldest event that is not handled.
     pub fn position(&mut self, waiting: Option<Timestamp>) -> Position {
-        let newest = self.ids.last().map(|(at, _)| *at);
+        let newest = self.newest.max(self.ids.last().map(|(at, _)| *at));
         let second = SignedDuration::from_secs(1);
         let limit = waiting.and_then(|at| at.checked_sub(second).ok());
         let bounded = |at: Timestamp| limit.map_or(at, |limit| at.min(limit));
