@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::Rule;
+use super::rule::Rule;
 use api::{
     NotificationRuleSpec, ReceiverType,
     notification_rule::{Level, ReceiverRef, Recipient, Reminders, RuleEvent},

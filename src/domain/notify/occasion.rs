@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Rule;
+use super::rule::Rule;
 use crate::activity::{self, Event, Kind, Topic};
 use api::{Duration, RoleActivationRequest, RoleEligibility, State, Subject, request::ReviewState};
 

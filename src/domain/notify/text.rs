@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
-    Matter,
     occasion::{Occasion, Reminder},
+    rule::Matter,
 };
 use crate::{
     activity::{Kind, Severity, Topic},
