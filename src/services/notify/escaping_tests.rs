@@ -10,7 +10,7 @@ use super::{
     http::Http,
     message::{Address, Fact, Message, Severity, State, Thread},
     secrets::Secrets,
-    send::Sending,
+    sending::Sending,
     settings::{Alertmanager, Receiver, Settings, Smtp, SmtpTls},
     sinks::{alertmanager, pagerduty, slack, smtp, teams},
     text::Text,

@@ -10,6 +10,7 @@ mod http;
 mod message;
 mod secrets;
 mod send;
+mod sending;
 mod settings;
 mod sinks;
 mod text;

@@ -12,6 +12,7 @@ use super::{
     http::Http,
     message::{Delivery, Failure, Message, Outcome, Reason},
     secrets::{self, Secrets},
+    sending::Sending,
     settings::{Receiver, Settings},
     sinks::{alertmanager, pagerduty, slack, smtp, teams, webhook},
     text::{self, Text},
@@ -28,19 +29,6 @@ pub struct Sender {
     /// Further authorities in PEM, for mail.
     authorities: Option<String>,
     source: String,
-}
-
-/// What a sink gets to send a message.
-pub(crate) struct Sending<'a> {
-    pub(crate) guard: &'a Guard,
-    pub(crate) http: &'a Http,
-    /// Certificates of further authorities in PEM, next to those of the web.
-    pub(crate) authorities: Vec<&'a str>,
-    pub(crate) secrets: &'a Secrets,
-    /// The cluster, as CloudEvents have it.
-    pub(crate) source: &'a str,
-    pub(crate) message: &'a Message,
-    pub(crate) text: &'a Text,
 }
 
 impl Sender {
@@ -91,7 +79,13 @@ impl Sender {
             Ok(secrets) => secrets,
             Err(failure) => return Err(failure).into(),
         };
-        self.deliver(receiver, message, &secrets).await.map_err(|failure| masked(failure, &secrets)).into()
+        let result = self.deliver(receiver, message, &secrets).await;
+        // Notes quote what servers answered, as errors do.
+        let notes = |delivery: Delivery| delivery.notes.iter().map(|note| secrets.masked(note)).collect();
+        result
+            .map(|delivery| Delivery { reference: delivery.reference.clone(), notes: notes(delivery) })
+            .map_err(|failure| masked(failure, &secrets))
+            .into()
     }
 
     async fn deliver(&self, receiver: &Receiver, message: &Message, secrets: &Secrets) -> Result<Delivery, Failure> {

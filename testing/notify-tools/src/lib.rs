@@ -1,6 +1,13 @@
 //! What receives notifications in tests: real servers, and an HTTPS server that answers as a test says.
 //!
 //! `make notify-tools` builds the real ones.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a test fails with the message"
+)]
 
 mod certificates;
 mod https;

@@ -10,7 +10,7 @@ use crate::notify::{
     http::{Http, headers},
     message::{Delivery, Failure, Reason, State},
     secrets::Secrets,
-    send::Sending,
+    sending::Sending,
     settings::Alertmanager,
     text::COMMAND,
 };

@@ -9,7 +9,7 @@ use crate::notify::{
     http::{Http, headers},
     message::{Delivery, Failure, State},
     secrets::{self, Secrets},
-    send::Sending,
+    sending::Sending,
     settings::PagerDuty,
     text::{COMMAND, OPEN},
 };

@@ -11,7 +11,7 @@ use crate::notify::{
     http::{Http, headers},
     message::{Delivery, Failure, Reason, State},
     secrets::Secrets,
-    send::Sending,
+    sending::Sending,
     settings::Slack,
     text::{COMMAND, FOOTER, OPEN, Text},
 };

@@ -24,7 +24,7 @@ use crate::notify::{
     http::CONNECT,
     message::{Address, Delivery, Failure, Reason},
     secrets::Secrets,
-    send::Sending,
+    sending::Sending,
     settings::{Smtp, SmtpTls},
     text::{COMMAND, FOOTER, OPEN, Text},
 };
@@ -52,7 +52,7 @@ pub(crate) async fn send(settings: &Smtp, sending: &Sending<'_>) -> Result<Deliv
     if sending.message.recipients.is_empty() {
         return Err(Failure::refused(Reason::NoRecipient, "the message has no recipient with a mail address"));
     }
-    let mut progress = Progress { left: sending.message.recipients.clone(), refused: Vec::new(), delivered: 0 };
+    let mut progress = Progress { left: sending.message.recipients.clone(), later: Vec::new(), refused: Vec::new(), delivered: 0 };
     let stopped = match tokio::time::timeout(TOTAL, session(settings, sending, &mut progress)).await {
         Ok(result) => result,
         Err(_) => Err(Failure::retry("the mail server did not answer in time")),
@@ -62,7 +62,10 @@ pub(crate) async fn send(settings: &Smtp, sending: &Sending<'_>) -> Result<Deliv
 
 /// What became of the recipients.
 struct Progress {
+    /// Those that were not tried yet, the current one first.
     left: Vec<Address>,
+    /// Those for which the server asked for a later attempt.
+    later: Vec<Address>,
     refused: Vec<String>,
     delivered: usize,
 }
@@ -70,7 +73,7 @@ struct Progress {
 impl Progress {
     fn outcome(self, stopped: Result<(), Failure>) -> Result<Delivery, Failure> {
         match stopped {
-            Err(Failure::Retry { after, why, .. }) => Err(Failure::Retry { after, why, left: self.left }),
+            Err(Failure::Retry { after, why, .. }) => Err(Failure::Retry { after, why, left: [self.left, self.later].concat() }),
             Err(refused) if self.delivered == 0 => Err(refused),
             Err(refused) => Ok(Delivery { reference: None, notes: self.refused.into_iter().chain([refused.to_string()]).collect() }),
             Ok(()) if self.delivered == 0 => Err(Failure::refused(Reason::Rejected, self.refused.join("; "))),
@@ -81,27 +84,21 @@ impl Progress {
 
 async fn session(settings: &Smtp, sending: &Sending<'_>, progress: &mut Progress) -> Result<(), Failure> {
     let mut connection = connect(settings, sending).await?;
-    let mut later = None;
-    let mut left = Vec::new();
+    let mut last = None;
     while let Some(recipient) = progress.left.first().cloned() {
-        match deliver(&mut connection, settings, sending, &recipient).await {
-            Ok(Ok(())) => progress.delivered += 1,
-            Ok(Err(Failure::Refused { why, .. })) => progress.refused.push(format!("{}: {why}", line(&recipient.email, SUBJECT))),
-            Ok(Err(retry)) => {
-                left.push(recipient);
-                later = Some(retry);
-            }
-            Err(failure) => {
-                progress.left.extend(left);
-                return Err(failure);
+        match deliver(&mut connection, settings, sending, &recipient).await? {
+            Ok(()) => progress.delivered += 1,
+            Err(Failure::Refused { why, .. }) => progress.refused.push(format!("{}: {why}", line(&recipient.email, SUBJECT))),
+            Err(retry) => {
+                progress.later.push(recipient);
+                last = Some(retry);
             }
         }
         progress.left.remove(0);
     }
     // The messages are accepted; what the server answers to the end of the session does not matter.
     let _ = connection.quit().await;
-    progress.left = left;
-    later.map_or(Ok(()), Err)
+    last.map_or(Ok(()), Err)
 }
 
 async fn connect(settings: &Smtp, sending: &Sending<'_>) -> Result<AsyncSmtpConnection, Failure> {
@@ -184,7 +181,14 @@ fn failure(error: &Error) -> Failure {
         why = format!("{why}: {source}");
     }
     let why = line(&why, MOST_QUOTED);
-    if error.is_permanent() { Failure::refused(Reason::Rejected, why) } else { Failure::retry(why) }
+    if error.is_permanent() {
+        Failure::refused(Reason::Rejected, why)
+    } else if error.is_client() {
+        // Such as a server without a login, or without one of a known kind.
+        settings_invalid(why)
+    } else {
+        Failure::retry(why)
+    }
 }
 
 fn mailbox(field: &str, text: &str) -> Result<Mailbox, Failure> {

@@ -9,7 +9,7 @@ use crate::notify::{
     http::{Http, headers},
     message::{Delivery, Failure, Severity},
     secrets::Secrets,
-    send::Sending,
+    sending::Sending,
     text::{COMMAND, FOOTER, OPEN, Text},
 };
 

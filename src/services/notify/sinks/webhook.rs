@@ -10,7 +10,7 @@ use crate::notify::{
     http::{Http, headers},
     message::{Delivery, Failure, Reason},
     secrets::{self, Secrets},
-    send::Sending,
+    sending::Sending,
     settings::Webhook,
 };
 

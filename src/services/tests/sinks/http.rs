@@ -63,6 +63,16 @@ async fn a_status_is_a_delivery_a_retry_or_a_refusal() {
 }
 
 #[tokio::test]
+async fn no_part_of_a_secret_is_left_where_a_quote_is_cut() {
+    for before in (180..205).step_by(3) {
+        let answer =
+            move |_: usize, _: &Call| Response::builder().status(500).body(Body::from(format!("{}{SECRET}", "x".repeat(before)))).unwrap();
+        let why = retry(outcome(answer).await.0).1;
+        assert!(!why.contains("S3c"), "{before}: {why}");
+    }
+}
+
+#[tokio::test]
 async fn retry_after_is_read_as_seconds_and_as_a_date() {
     assert_eq!(retry(status(429, Some("17".to_owned())).await).0, Some(17));
     assert_eq!(retry(status(503, Some("0".to_owned())).await).0, Some(0));

@@ -45,10 +45,10 @@ async fn a_recipient_gets_the_message_as_text_and_html() {
     assert_eq!(summary["To"][0]["Address"], "bob@example.com");
     assert_eq!(summary["To"][0]["Name"], "Bob Builder");
     assert_eq!(summary["From"]["Address"], "jit@example.com");
-    let received = server.message(id(summary)).await;
-    assert_eq!(received["ReplyTo"][0]["Address"], "platform@example.com");
-    assert_eq!(received["Date"], "2026-12-01T08:15:00Z");
-    let text = received["Text"].as_str().unwrap().replace("\r\n", "\n");
+    let parts = server.message(id(summary)).await;
+    assert_eq!(parts["ReplyTo"][0]["Address"], "platform@example.com");
+    assert_eq!(parts["Date"], "2026-12-01T08:15:00Z");
+    let text = parts["Text"].as_str().unwrap().replace("\r\n", "\n");
     assert_eq!(
         text.trim_end(),
         "ann requests edit in payments\n\n\
@@ -58,7 +58,7 @@ async fn a_recipient_gets_the_message_as_text_and_html() {
          Open in the console: https://jit.example.com/requests/payments/inc-4711\n\n\
          -- \nSent by jit-rbac. Requests are decided in Kubernetes only, never by an answer to this message."
     );
-    let html = received["HTML"].as_str().unwrap();
+    let html = parts["HTML"].as_str().unwrap();
     for part in [
         "<td style=\"padding:2px 0\">INC-4711: the checkout is slow</td>",
         "<pre style=\"background:#f2f2f2;padding:8px;white-space:pre-wrap\">kubectl jit approve inc-4711 -n payments</pre>",
@@ -199,11 +199,11 @@ async fn hostile_texts_arrive_as_texts() {
     assert_eq!(summary["To"].as_array().unwrap().len(), 1, "{}", summary["To"]);
     assert_eq!(summary["To"][0]["Address"], "bob@example.com");
     assert!(summary["Bcc"].as_array().is_none_or(Vec::is_empty), "{}", summary["Bcc"]);
-    let received = server.message(id(summary)).await;
-    let html = received["HTML"].as_str().unwrap();
+    let parts = server.message(id(summary)).await;
+    let html = parts["HTML"].as_str().unwrap();
     assert!(!html.contains("<script") && html.matches("<a ").count() == 1, "{html}");
     assert!(html.contains("&lt;a href=&quot;https://evil.test&quot;&gt;approve&lt;/a&gt;"), "{html}");
-    assert!(received["Text"].as_str().unwrap().contains("<a href=\"https://evil.test\">"), "{received}");
+    assert!(parts["Text"].as_str().unwrap().contains("<a href=\"https://evil.test\">"), "{parts}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::fixture::{HOST, egress, message, receiver, refused, retry, secret, sender};
+use super::fixture::{HOST, SECRET, egress, message, receiver, refused, retry, secret, sender};
 
 /// A mail server without TLS that answers `fault.1` to each command that begins with `fault.0`; an empty answer closes the connection, and
 /// `-` is none. It returns the commands.
@@ -39,19 +39,19 @@ async fn faulty(faults: &'static [(&'static str, &'static str)]) -> (u16, JoinHa
                 answer if write.write_all(format!("{answer}\r\n").as_bytes()).await.is_err() => return commands,
                 _ => {}
             }
-            let mut content = String::new();
-            while is_data {
-                let Ok(Some(line)) = lines.next_line().await else { return commands };
+            let mut command = None;
+            while let Ok(Some(line)) = lines.next_line().await {
+                if !is_data {
+                    command = Some(line);
+                    break;
+                }
                 if line == "." {
-                    content = "CONTENT".to_owned();
+                    command = Some("CONTENT".to_owned());
                     break;
                 }
             }
-            if content.is_empty() {
-                let Ok(Some(line)) = lines.next_line().await else { return commands };
-                content = line;
-            }
-            commands.push(content);
+            let Some(command) = command else { return commands };
+            commands.push(command);
         }
     });
     (port, server)
@@ -63,13 +63,16 @@ fn plain(port: u16) -> (Egress, Receiver) {
     (egress, receiver(Settings::Smtp(smtp), &secret(&[])))
 }
 
+fn recipients() -> Vec<Address> {
+    ["bob", "zoe"].iter().map(|name| Address { name: None, email: format!("{name}@example.com") }).collect()
+}
+
 /// Sends one message to two recipients.
 async fn sent(faults: &'static [(&'static str, &'static str)]) -> (Outcome, Vec<String>) {
     let (port, server) = faulty(faults).await;
     let (egress, receiver) = plain(port);
     let receiver = Receiver { secrets: None, ..receiver };
-    let recipients = ["bob", "zoe"].iter().map(|name| Address { name: None, email: format!("{name}@example.com") }).collect();
-    let outcome = sender(&egress).send(&receiver, &Message { recipients, ..message() }).await;
+    let outcome = sender(&egress).send(&receiver, &Message { recipients: recipients(), ..message() }).await;
     (outcome, server.await.unwrap())
 }
 
@@ -85,6 +88,37 @@ async fn an_answer_4yz_is_tried_again_and_5yz_is_not() {
         let why = refused(sent(permanent).await.0, Reason::Rejected);
         assert!(why.contains("bob@example.com") && why.contains("zoe@example.com") && why.contains("never"), "{step}: {why}");
     }
+}
+
+#[tokio::test]
+async fn secrets_in_answers_are_masked_in_errors_and_notes() {
+    for (faults, is_delivered) in [
+        (&[("EHLO", "250-test\r\n250 AUTH PLAIN"), ("MAIL", "550 S3cr3tS3cr3tS3cr3t is no sender")][..], false),
+        (&[("EHLO", "250-test\r\n250 AUTH PLAIN"), ("AUTH", "535 S3cr3tS3cr3tS3cr3t is wrong")], false),
+        (&[("EHLO", "250-test\r\n250 AUTH PLAIN"), ("RCPT TO:<bob", "550 S3cr3tS3cr3tS3cr3t is no recipient")], true),
+    ] {
+        let (port, _server) = faulty(faults).await;
+        let (egress, receiver) = plain(port);
+        let secret = secret(&[("username", "jit"), ("password", SECRET)]);
+        let receiver = Receiver { secrets: Some(secret.path().to_owned()), ..receiver };
+        let text = format!("{:?}", sender(&egress).send(&receiver, &Message { recipients: recipients(), ..message() }).await);
+        assert!(
+            !text.contains(SECRET) && text.contains("[redacted]") && text.starts_with(if is_delivered { "Delivered" } else { "Refused" }),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn those_that_are_to_be_tried_later_are_left_when_the_server_hangs() {
+    let (port, _server) = faulty(&[("RCPT TO:<bob", "451 later"), ("RCPT TO:<zoe", "-")]).await;
+    let (egress, receiver) = plain(port);
+    let receiver = Receiver { secrets: None, ..receiver };
+    let Outcome::Retry { mut left, .. } = sender(&egress).send(&receiver, &Message { recipients: recipients(), ..message() }).await else {
+        panic!("no retry")
+    };
+    left.sort();
+    assert_eq!(left, recipients());
 }
 
 #[tokio::test]
@@ -108,19 +142,23 @@ async fn a_connection_that_ends_at_any_step_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_login_that_the_server_does_not_offer_is_refused() {
+    let (port, _server) = faulty(&[]).await;
+    let (egress, receiver) = plain(port);
+    let secret = secret(&[("username", "jit"), ("password", SECRET)]);
+    let receiver = Receiver { secrets: Some(secret.path().to_owned()), ..receiver };
+    refused(sender(&egress).send(&receiver, &message()).await, Reason::Unauthorized);
+}
+
+#[tokio::test]
 async fn a_server_that_hangs_costs_at_most_the_time_limit() {
-    for step in ["CONNECT", "CONTENT"] {
-        let faults: &'static [(&str, &str)] = vec![(step, "-")].leak();
+    let hanging = |faults: &'static [(&'static str, &'static str)]| async move {
         let (port, _server) = faulty(faults).await;
         let (egress, receiver) = plain(port);
-        let receiver = Receiver { secrets: None, ..receiver };
-        let sender = sender(&egress);
-        let message = message();
-        tokio::time::pause();
         let begin = Instant::now();
-        let (_, why) = retry(sender.send(&receiver, &message).await);
-        tokio::time::resume();
-        assert_eq!(why, "the mail server did not answer in time", "{step}");
-        assert!(begin.elapsed() < Duration::from_secs(35), "{step}");
-    }
+        let (_, why) = retry(sender(&egress).send(&Receiver { secrets: None, ..receiver }, &message()).await);
+        assert_eq!(why, "the mail server did not answer in time", "{faults:?}");
+        assert!(begin.elapsed() < Duration::from_secs(35), "{faults:?}");
+    };
+    tokio::join!(hanging(&[("CONNECT", "-")]), hanging(&[("CONTENT", "-")]));
 }

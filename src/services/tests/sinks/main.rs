@@ -8,6 +8,7 @@ mod http;
 mod mail;
 mod mail_faults;
 mod pagerduty;
+mod screenshot;
 mod slack;
 mod teams;
 mod templates;

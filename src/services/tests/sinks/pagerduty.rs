@@ -1,4 +1,4 @@
-//! The Events API v2 of PagerDuty, whose answers follow its OpenAPI document.
+//! The Events API v2 of PagerDuty, whose answers follow its specification.
 
 use axum::{body::Body, response::Response};
 use jit_rbac_services::notify::{Message, PagerDuty, Reason, Receiver, Settings, Severity, State};

@@ -74,8 +74,8 @@ async fn a_message_is_posted_reminded_of_and_updated_once_it_is_decided() {
     assert_eq!(sender.check(&receiver), Ok(()));
     let (reference, _) = delivered(sender.send(&receiver, &message()).await);
     assert_eq!(reference.as_deref(), Some("C1H9RESGL/1503435956.000000"));
-    let reminder = Message { reference: reference.clone(), title: "ann still waits".to_owned(), ..message() };
-    assert_eq!(delivered(sender.send(&receiver, &reminder).await).0, reference, "the thread keeps its first message");
+    let still_open = Message { reference: reference.clone(), title: "ann still waits".to_owned(), ..message() };
+    assert_eq!(delivered(sender.send(&receiver, &still_open).await).0, reference, "the thread keeps its first message");
     let acknowledged =
         Message { reference: reference.clone(), state: State::Acknowledged, title: "1 of 2 approvals".to_owned(), ..message() };
     assert_eq!(delivered(sender.send(&receiver, &acknowledged).await).0, reference);
