@@ -120,7 +120,7 @@ impl Hook {
         let found = wait_for_ok(&what, SOON, async || {
             let all = self.told(path);
             let kinds = || all.iter().map(|told| told.kind().to_owned()).collect::<Vec<_>>().join(", ");
-            all.iter().find(|told| is(told)).cloned().ok_or_else(|| format!("it was told {}", kinds()))
+            all.iter().find(|told| is(told)).cloned().ok_or_else(|| format!("it received {}", kinds()))
         });
         Ok(found.await?)
     }

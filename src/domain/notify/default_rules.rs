@@ -46,7 +46,7 @@ impl Default for Setting {
 }
 
 /// Returns the rules in force: those of objects, and the default ones. Without receivers of its own, a default rule sends to those that no
-/// rule names: a receiver that is created for one purpose is told nothing else.
+/// rule names: a receiver that is created for one purpose receives nothing else.
 #[must_use]
 pub fn with<'a>(
     settings: &BTreeMap<String, Setting>,

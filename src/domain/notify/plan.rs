@@ -1,4 +1,4 @@
-//! Who is told about an event.
+//! Who is notified of an event.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,18 +24,18 @@ pub struct Delivery {
     pub rules: BTreeSet<String>,
 }
 
-/// Who is told.
+/// Who is notified.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The deliveries by receiver.
     pub deliveries: BTreeMap<String, Delivery>,
-    /// Users and groups of default recipients for whom there is no address. They are told nothing.
+    /// Users and groups of default recipients for whom there is no address. They receive nothing.
     pub unknown: BTreeSet<String>,
     /// Receivers that a rule names and that do not exist.
     pub missing: BTreeSet<String>,
 }
 
-/// Returns who is told about `occasion`. `receivers` are those that exist.
+/// Returns who is notified of `occasion`. `receivers` are those that exist.
 #[must_use]
 pub fn plan(
     occasion: &Occasion,

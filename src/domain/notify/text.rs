@@ -56,7 +56,7 @@ pub fn of(occasion: &Occasion, matter: Matter<'_>) -> Text {
     let event = &occasion.event;
     let (state, until) = meaning(occasion, matter.request);
     let is_request = matter.request.is_some();
-    // What is told once about an eligibility, and never resolved, is a matter of its own.
+    // A message about an eligibility is never resolved by another one, so it is a matter of its own.
     let thread = if is_request || event.topic == Topic::Guard { &event.subject.uid } else { &event.id };
     let thread_severity = match event.topic {
         Topic::Emergency | Topic::Guard => Severity::Critical,
@@ -162,7 +162,7 @@ fn title(occasion: &Occasion, matter: Matter<'_>) -> String {
 }
 
 fn requester(request: &RoleActivationRequest) -> String {
-    request.spec.requester.as_ref().map_or_else(|| "somebody".to_owned(), |stamp| stamp.username.to_string())
+    request.spec.requester.as_ref().map_or_else(|| "someone".to_owned(), |stamp| stamp.username.to_string())
 }
 
 fn role(request: &RoleActivationRequest, matter: Matter<'_>) -> Option<String> {

@@ -1,4 +1,4 @@
-//! `kubectl jit notify`: sends a test message, and shows who is told what.
+//! `kubectl jit notify`: sends a test message, and shows who is notified.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -42,7 +42,7 @@ const CONFIGURATION: &str = "app.kubernetes.io/name=jit-rbac,app.kubernetes.io/c
 /// Its key.
 const KEY: &str = "notify.json";
 
-/// Sends a test message, or shows who is told what.
+/// Sends a test message, or shows who is notified.
 #[derive(Debug, Args)]
 pub struct Options {
     #[command(subcommand)]
@@ -62,7 +62,7 @@ enum Notify {
         #[arg(long, value_name = "ADDRESS")]
         to: Vec<String>,
     },
-    /// Shows who is told about the events of a request, and by which rule.
+    /// Shows who is notified of the events of a request, and by which rule.
     ///
     /// You need the permission to list receivers and rules, and to read the ConfigMap of the notify process for addresses and default rules.
     Preview {
@@ -172,10 +172,10 @@ async fn preview(session: &Session, name: &str, operator_namespace: &str) -> Res
             ]);
         }
     }
-    let nothing = format!("nobody is told about {}", full_name(&request));
+    let nothing = format!("nobody is notified of {}", full_name(&request));
     session.screen.table(&table, false, &nothing);
     for name in &unknown {
-        session.screen.warn(&format!("no address is known for '{name}', who is told nothing (chart value notify.addresses)"));
+        session.screen.warn(&format!("no address is known for '{name}', who receives nothing (chart value notify.addresses)"));
     }
     for name in &missing {
         session.screen.warn(&format!("a rule names receiver '{name}', which does not exist"));

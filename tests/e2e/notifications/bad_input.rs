@@ -19,7 +19,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![
         receivers_that_cannot_work_say_why,
         receivers_and_rules_are_validated,
-        t70_only_the_notify_process_writes_the_status_of_receivers
+        t58_only_the_notify_process_writes_the_status_of_receivers
     ]
 }
 
@@ -116,7 +116,7 @@ async fn receivers_and_rules_are_validated(env: Arc<Env>) -> Outcome {
     Ok(())
 }
 
-async fn t70_only_the_notify_process_writes_the_status_of_receivers(env: Arc<Env>) -> Outcome {
+async fn t58_only_the_notify_process_writes_the_status_of_receivers(env: Arc<Env>) -> Outcome {
     let authority = Authority::default();
     let hook = Hook::accepting(&authority);
     let (scene, _permit) = scene(&env, "status", json!({})).await?;

@@ -18,7 +18,7 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
     test_cases![each_of_pims_nine_rules_tells_its_people]
 }
 
-/// A rule, the receiver that it alone sends to, and what that is told.
+/// A rule, the receiver that it alone sends to, and what that receives.
 const RULES: [(&str, &str, &[&str]); 9] = [
     ("Notification_Admin_Admin_Eligibility", "/1", &["eligibility.created", "eligibility.suspended"]),
     ("Notification_Requestor_Admin_Eligibility", "/2", &["eligibility.created", "eligibility.suspended"]),

@@ -83,7 +83,7 @@ async fn killed_while_sending_it_repeats_seconds_with_the_same_ids(env: Arc<Env>
         let uid = told.event["data"]["uid"].as_str().unwrap_or_default().to_owned();
         let at: Timestamp = told.event["time"].as_str().unwrap_or_default().parse()?;
         if let Some((kind, before)) = last.insert(uid.clone(), (told.kind().to_owned(), at)) {
-            ensure!(before <= at, "{uid} was told {kind} of {before} before {} of {at}", told.kind());
+            ensure!(before <= at, "{uid} received {kind} of {before} before {} of {at}", told.kind());
         }
     }
     println!("notifications: {KILLS} kills, {} messages, {repeated} repeated with the same ids", by_id.len());

@@ -1,5 +1,6 @@
 //! The notify process: it watches the kinds of jit-rbac, and sends what follows from each change.
 
+pub mod cluster;
 pub mod compose;
 pub mod handle;
 pub mod observe;
@@ -7,7 +8,6 @@ pub mod queue;
 pub mod state;
 pub mod watching;
 pub mod worker;
-pub mod world;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio::time::{Instant, interval};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
-use self::{handle::Handles, observe::NotifyMetrics, watching::Watching, worker::Shared, world::World};
+use self::{cluster::Cluster, handle::Handles, observe::NotifyMetrics, watching::Watching, worker::Shared};
 use super::{
     Sender,
     config::{Config, ConfigError},
@@ -68,13 +68,13 @@ pub async fn run(
         move || handles.gauges(clock.now())
     };
     let notify_metrics = NotifyMetrics::registered(metrics, gauges);
-    let world = Arc::new(World::new(Arc::clone(&handles), directory, config.default_rules.clone(), notify_metrics.clone()));
+    let cluster = Arc::new(Cluster::new(Arc::clone(&handles), directory, config.default_rules.clone(), notify_metrics.clone()));
     let watches = Watches::default();
     process::watches::show(&watches, metrics);
     let shared = Shared {
         client: client.clone(),
         sender,
-        world: Arc::clone(&world),
+        cluster: Arc::clone(&cluster),
         metrics: notify_metrics,
         clock: clock.clone(),
         console_url: config.console_url.clone(),
@@ -96,7 +96,7 @@ pub async fn run(
         let mut tick = interval(REMINDERS);
         loop {
             tick.tick().await;
-            world.remind(clock.now());
+            cluster.remind(clock.now());
         }
     };
     tokio::select! {

@@ -120,7 +120,7 @@ impl Queue {
         taken
     }
 
-    /// Puts back what [`Queue::take_all`] returned.
+    /// Returns to the queue what [`Queue::take_all`] returned.
     pub fn put_back(&mut self, items: Vec<Item>) {
         for item in items.into_iter().rev() {
             let thread = item.text.thread.clone();

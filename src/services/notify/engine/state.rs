@@ -233,7 +233,7 @@ impl State {
                     self.collecting = None;
                     self.recent.clear();
                     let Some(first) = all.first() else { return self.next(now) };
-                    // One summary for each group of recipients; the others wait for their turn.
+                    // One summary for each group of recipients; the others are next.
                     let recipients = first.recipients.clone();
                     let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|item| item.recipients == recipients);
                     if !others.is_empty() {

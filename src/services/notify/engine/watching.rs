@@ -9,8 +9,8 @@ use tokio::sync::watch as channel;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    cluster::Cluster,
     worker::{self, Shared},
-    world::World,
 };
 use crate::notify::config::Config;
 use api::{ApprovalPolicy, NotificationReceiver, NotificationRule, RoleActivationRequest, RoleEligibility, stored::StoredNamespace};
@@ -46,10 +46,10 @@ impl Watching {
 
     /// Starts all watches, and returns when everything was listed once.
     pub async fn start(&self, config: &Config) {
-        let world = || Arc::clone(&self.shared.world);
+        let known = || Arc::clone(&self.shared.cluster);
         self.rules().await;
         self.receivers().await;
-        let (applied, gone) = (world(), world());
+        let (applied, gone) = (known(), known());
         let policies = Source::all::<ApprovalPolicy>(&Api::all(self.client.clone()), &());
         self.follow(
             "policies",
@@ -58,7 +58,7 @@ impl Watching {
             Gone::Name(Box::new(move |name| gone.policy_gone(name))),
         )
         .await;
-        let (applied, gone) = (world(), world());
+        let (applied, gone) = (known(), known());
         let eligibilities = Source::all::<RoleEligibility>(&Api::all(self.client.clone()), &());
         self.follow(
             "eligibilities",
@@ -67,7 +67,7 @@ impl Watching {
             Gone::Name(Box::new(move |name| gone.eligibility_gone(name))),
         )
         .await;
-        let (applied, gone) = (world(), world());
+        let (applied, gone) = (known(), known());
         let requests = Source::all::<RoleActivationRequest>(&Api::all(self.client.clone()), &());
         self.follow(
             "requests",
@@ -77,7 +77,7 @@ impl Watching {
         )
         .await;
         let leases = Api::<Lease>::namespaced(self.client.clone(), &config.operator_namespace);
-        let applied = world();
+        let applied = known();
         let source = Source::all(&leases, &()).name(&config.lease);
         self.run("lease", source, move |lease: Lease, listed| applied.lease(&lease, listed), Gone::Nothing).await;
         if config.active_assignments {
@@ -86,18 +86,18 @@ impl Watching {
     }
 
     async fn rules(&self) {
-        let (applied, gone) = (Arc::clone(&self.shared.world), Arc::clone(&self.shared.world));
+        let (applied, gone) = (Arc::clone(&self.shared.cluster), Arc::clone(&self.shared.cluster));
         let rules = Source::all::<NotificationRule>(&Api::all(self.client.clone()), &());
         let apply = Box::new(move |rule: NotificationRule, _| applied.rule(&rule));
         self.follow("rules", rules, apply, Gone::Name(Box::new(move |name| gone.rule_gone(name)))).await;
     }
 
     async fn receivers(&self) {
-        let gone = Arc::clone(&self.shared.world);
+        let gone = Arc::clone(&self.shared.cluster);
         let (shared, tasks, stop) = (self.shared.clone(), self.tasks.clone(), self.stop.clone());
         let receivers = Source::all::<NotificationReceiver>(&Api::all(self.client.clone()), &());
         let apply = Box::new(move |receiver: NotificationReceiver, _| {
-            if let Some(handle) = shared.world.receiver(&receiver) {
+            if let Some(handle) = shared.cluster.receiver(&receiver) {
                 tasks.spawn(worker::send(shared.clone(), Arc::clone(&handle), stop.clone()));
                 tasks.spawn(worker::report(shared.clone(), handle, stop.clone()));
             }
@@ -106,12 +106,12 @@ impl Watching {
     }
 
     async fn assignments(&self) {
-        let world: Arc<World> = Arc::clone(&self.shared.world);
-        let (applied, gone) = (Arc::clone(&world), Arc::clone(&world));
+        let known: Arc<Cluster> = Arc::clone(&self.shared.cluster);
+        let (applied, gone) = (Arc::clone(&known), Arc::clone(&known));
         let namespaces = Source::all::<Namespace>(&Api::all(self.client.clone()), &());
         let apply = move |namespace: StoredNamespace, _| applied.namespace(namespace);
         self.run("namespaces", namespaces, apply, Gone::Name(Box::new(move |name| gone.namespace_gone(name)))).await;
-        let (applied, gone) = (Arc::clone(&world), world);
+        let (applied, gone) = (Arc::clone(&known), known);
         let bindings = Source::all::<RoleBinding>(&Api::all(self.client.clone()), &());
         let apply = move |binding: RoleBinding, listed| applied.binding(&binding, listed);
         self.run("bindings", bindings, apply, Gone::Uid(Box::new(move |uid| gone.binding_gone(uid)))).await;

@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
+    cluster::Cluster,
     compose,
     handle::{Handle, Test},
     observe::{Fate, NotifyMetrics},
     queue::{Item, MOST_WAITING},
     state::{Blocked, Next},
-    world::World,
 };
 use crate::notify::{Address, Message, Outcome, Sender};
 use api::{NotificationReceiver, ReceiverType, names::NOTIFY_FIELD_MANAGER};
@@ -40,8 +40,8 @@ pub struct Shared {
     pub client: Client,
     /// What sends.
     pub sender: Arc<Sender>,
-    /// What is known of the cluster.
-    pub world: Arc<World>,
+    /// What is cluster of the cluster.
+    pub cluster: Arc<Cluster>,
     /// The metrics.
     pub metrics: NotifyMetrics,
     /// The clock.
@@ -93,7 +93,7 @@ fn start(shared: &Shared, handle: &Arc<Handle>, sends: &mut FuturesUnordered<Box
             Next::Wait(at) => return at,
             Next::Summary(items) => (compose::summary(&items, shared.clock.now()), items, true),
             Next::Send(item) => {
-                if !is_still_true(&shared.world, &item) {
+                if !is_still_true(&shared.cluster, &item) {
                     let mut state = handle.state.lock();
                     state.outdated(&item);
                     shared.metrics.count(state.kind, Fate::Outdated);
@@ -109,10 +109,10 @@ fn start(shared: &Shared, handle: &Arc<Handle>, sends: &mut FuturesUnordered<Box
     }
 }
 
-fn is_still_true(world: &World, item: &Item) -> bool {
+fn is_still_true(cluster: &Cluster, item: &Item) -> bool {
     let subject = &item.occasion.event.subject;
-    let request = world.open_request(&subject.uid);
-    let eligibility = world.eligibility_named(&subject.name);
+    let request = cluster.open_request(&subject.uid);
+    let eligibility = cluster.eligibility_named(&subject.name);
     item.occasion.is_still_true(request.as_deref(), eligibility.as_deref())
 }
 
@@ -244,7 +244,7 @@ async fn write(shared: &Shared, handle: &Arc<Handle>) {
     if patch.as_object().is_none_or(serde_json::Map::is_empty) {
         return;
     }
-    // The UID: a receiver that was created again starts anew.
+    // The UID: a receiver that was created again starts at its new creation.
     let body = json!({"metadata": {"uid": uid}, "status": patch});
     let receivers: Api<NotificationReceiver> = Api::all(shared.client.clone());
     let parameters = PatchParams { field_manager: Some(NOTIFY_FIELD_MANAGER.to_owned()), ..PatchParams::default() };

@@ -71,7 +71,7 @@ struct Known {
 
 /// What is known of the cluster.
 #[derive(Debug)]
-pub struct World {
+pub struct Cluster {
     known: Mutex<Known>,
     handles: Arc<Handles>,
     directory: Directory,
@@ -82,8 +82,8 @@ pub struct World {
 /// The largest number of names that are kept to log each once.
 const MOST_UNKNOWN: usize = 1_000;
 
-impl World {
-    /// Returns a world of which nothing is known yet.
+impl Cluster {
+    /// Returns a cluster of which nothing is known yet.
     pub fn new(handles: Arc<Handles>, directory: Directory, defaults: BTreeMap<String, Setting>, metrics: NotifyMetrics) -> Self {
         Self { known: Mutex::default(), handles, directory, defaults, metrics }
     }
@@ -299,7 +299,7 @@ impl World {
             self.metrics.unknown(plan.unknown.len());
             for name in &plan.unknown {
                 if known.unknown.len() < MOST_UNKNOWN && known.unknown.insert(name.clone()) {
-                    tracing::warn!(name, "no address is known: they are told nothing (chart value notify.addresses)");
+                    tracing::warn!(name, "no address is known: they receive nothing (chart value notify.addresses)");
                 }
             }
         }
