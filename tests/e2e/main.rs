@@ -26,6 +26,7 @@ mod identity;
 mod installation;
 mod jit_access_chart;
 mod known_limits;
+mod notifications;
 mod overload;
 mod plugin;
 mod refusals;
@@ -115,6 +116,7 @@ fn against_time() -> Vec<(&'static str, TestCase)> {
         faults::test_cases(),
         request_flood::test_cases(),
         gitops::test_cases(),
+        notifications::test_cases(),
         overload::test_cases(),
         uninstall::test_cases(),
         upgrade::test_cases(),

@@ -1,5 +1,7 @@
 //! Notifications: rules say which events are sent to whom, receivers say how.
 
+pub mod config;
+pub mod engine;
 mod escape;
 #[cfg(test)]
 mod escaping_tests;

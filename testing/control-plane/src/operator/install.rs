@@ -28,6 +28,8 @@ pub(super) struct Installed {
     pub(super) webhook: PathBuf,
     /// The webhook's token, which the kubeconfig contains.
     pub(super) webhook_token: String,
+    /// The configuration file and the kubeconfig of the notify process, if the chart has it.
+    pub(super) notify: Option<(PathBuf, PathBuf)>,
 }
 
 /// Installs or upgrades the chart, and fetches the files that its pods would get.
@@ -66,13 +68,36 @@ async fn fetch(cluster: &Cluster, directory: &Path, options: &OperatorOptions) -
     fs::write(&guards, watched(&file("guards.json")?, &options.unwatched)?).map_err(Error::path("write", &guards))?;
     let (controller, webhook) = (format!("{name}-controller"), format!("{name}-webhook"));
     let (controller_token, webhook_token) = (token(cluster, &controller).await?, token(cluster, &webhook).await?);
+    let notify = if options.values["notify"]["enabled"] == true { Some(notify(cluster, &maps, directory, &name).await?) } else { None };
     Ok(Installed {
+        notify,
         config,
         controller: cluster.kubeconfig_for_token(&controller, &controller_token)?,
         controller_token,
         webhook: cluster.kubeconfig_for_token(&webhook, &webhook_token)?,
         webhook_token,
     })
+}
+
+/// Fetches the configuration of the notify process, with the folder in which a test keeps Secrets, and its identity.
+async fn notify(cluster: &Cluster, maps: &Api<ConfigMap>, directory: &Path, name: &str) -> Result<(PathBuf, PathBuf)> {
+    let account = format!("{name}-notify");
+    let data = maps.get(&account).await?.data.unwrap_or_default();
+    let text = data.get("notify.json").ok_or_else(|| Error::State("the chart's ConfigMap has no notify.json".to_owned()))?;
+    let mut config: Value = serde_json::from_str(text)?;
+    let secrets = secrets(cluster);
+    fs::create_dir_all(&secrets).map_err(Error::path("create", &secrets))?;
+    config["secrets"] = json!(secrets);
+    let path = directory.join("notify.json");
+    fs::write(&path, config.to_string()).map_err(Error::path("write", &path))?;
+    let token = token(cluster, &account).await?;
+    Ok((path, cluster.kubeconfig_for_token(&account, &token)?))
+}
+
+/// Returns the folder with one folder for each Secret of a receiver, which a pod would mount.
+#[must_use]
+pub fn secrets(cluster: &Cluster) -> PathBuf {
+    cluster.directory().join("operator").join("secrets")
 }
 
 /// Returns the name prefix of a release's objects, as the chart's helper `jit-rbac.fullname` does.

@@ -19,7 +19,7 @@ use crate::process::Spec;
 use crate::programs::program;
 use crate::{Cluster, Error, ProcessRecord, Proxy, Reaper, Result};
 use install::Installed;
-pub use install::{NAMESPACE, RELEASE};
+pub use install::{NAMESPACE, RELEASE, secrets};
 pub use probe::wait_until_guarded;
 pub use server::Server;
 
@@ -31,6 +31,8 @@ const READY: Duration = Duration::from_secs(30);
 pub struct OperatorOptions {
     /// The `jit-rbac` program.
     pub binary: PathBuf,
+    /// The `jit-rbac-services` program, which runs if the chart value `notify.enabled` is true.
+    pub services: Option<PathBuf>,
     /// The chart's directory.
     pub chart: PathBuf,
     /// The Helm release; `jit-rbac` by default.
@@ -65,6 +67,7 @@ impl OperatorOptions {
     pub fn new(binary: impl Into<PathBuf>, chart: impl Into<PathBuf>) -> Self {
         Self {
             binary: binary.into(),
+            services: None,
             chart: chart.into(),
             release: install::RELEASE.to_owned(),
             replicas: 2,
@@ -83,7 +86,8 @@ impl OperatorOptions {
 
     /// The options for a checkout: `charts/jit-rbac` in it, and the program in the directory of the running one.
     pub fn of_checkout(root: &Path) -> Result<Self> {
-        Ok(Self::new(program("jit-rbac")?, root.join("charts").join("jit-rbac")))
+        let options = Self::new(program("jit-rbac")?, root.join("charts").join("jit-rbac"));
+        Ok(Self { services: program("jit-rbac-services").ok(), ..options })
     }
 }
 
@@ -92,6 +96,7 @@ impl OperatorOptions {
 pub struct Operator {
     webhook: Server,
     controllers: Vec<Server>,
+    notify: Option<Server>,
     webhook_port: u16,
     ready_within: Duration,
     reaper: Arc<Reaper>,
@@ -108,7 +113,8 @@ impl Operator {
         let rollout = Rollout { cluster, reaper, options: &options, directory: &directory, installed: &installed };
         let webhook = rollout.webhook(webhook_port)?;
         let controllers = (0..options.replicas).map(|number| rollout.controller(number)).collect::<Result<_>>()?;
-        let operator = Self { webhook, controllers, webhook_port, ready_within: options.ready_within, reaper: Arc::clone(reaper) };
+        let notify = rollout.notify()?;
+        let operator = Self { webhook, controllers, notify, webhook_port, ready_within: options.ready_within, reaper: Arc::clone(reaper) };
         operator.wait_until_ready().await?;
         probe::wait_until_guarded(cluster, &options.release).await?;
         Ok(operator)
@@ -133,7 +139,18 @@ impl Operator {
         self.webhook.terminate(options.ready_within).await?;
         let webhook = rollout.webhook(self.webhook_port)?;
         webhook.wait_until_ready(options.ready_within).await?;
-        Ok(Self { webhook, controllers, webhook_port: self.webhook_port, ready_within: options.ready_within, reaper: Arc::clone(reaper) })
+        if let Some(old) = &self.notify {
+            old.terminate(options.ready_within).await?;
+        }
+        let notify = rollout.notify()?;
+        Ok(Self {
+            webhook,
+            controllers,
+            notify,
+            webhook_port: self.webhook_port,
+            ready_within: options.ready_within,
+            reaper: Arc::clone(reaper),
+        })
     }
 
     /// Returns the highest number in the names of the controllers.
@@ -147,7 +164,16 @@ impl Operator {
         for controller in &self.controllers {
             controller.wait_until_ready(self.ready_within).await?;
         }
+        if let Some(notify) = &self.notify {
+            notify.wait_until_ready(self.ready_within).await?;
+        }
         Ok(())
+    }
+
+    /// Returns the notify process, if the chart has it.
+    #[must_use]
+    pub fn notify(&self) -> Option<&Server> {
+        self.notify.as_ref()
     }
 
     /// Returns the webhook's process. It keeps its port over restarts.
@@ -176,7 +202,7 @@ impl Operator {
 
     /// Returns all processes, the webhook's first.
     pub fn servers(&self) -> impl Iterator<Item = &Server> {
-        std::iter::once(&self.webhook).chain(&self.controllers)
+        std::iter::once(&self.webhook).chain(&self.controllers).chain(&self.notify)
     }
 
     /// Returns what another program needs to end the processes after [`Operator::detach`].
@@ -234,13 +260,19 @@ impl Rollout<'_> {
         self.start(&name, &kubeconfig, vec!["controller".into(), identity])
     }
 
+    fn notify(&self) -> Result<Option<Server>> {
+        let Some((config, kubeconfig)) = &self.installed.notify else { return Ok(None) };
+        let binary = self.options.services.as_ref().ok_or_else(|| Error::State("the program jit-rbac-services is not built".to_owned()))?;
+        Server::start(spec(binary, self.directory, config, "notify", kubeconfig, vec!["notify".into()]), self.reaper).map(Some)
+    }
+
     fn start(&self, name: &str, kubeconfig: &Path, args: Vec<OsString>) -> Result<Server> {
-        Server::start(spec(&self.options.binary, self.directory, self.installed, name, kubeconfig, args), self.reaper)
+        Server::start(spec(&self.options.binary, self.directory, &self.installed.config, name, kubeconfig, args), self.reaper)
     }
 }
 
-fn spec(binary: &Path, directory: &Path, installed: &Installed, name: &str, kubeconfig: &Path, mut args: Vec<OsString>) -> Spec {
-    args.extend([flag("config", &installed.config), flag("health-address", "127.0.0.1:0"), flag("log-format", "text")]);
+fn spec(binary: &Path, directory: &Path, config: &Path, name: &str, kubeconfig: &Path, mut args: Vec<OsString>) -> Spec {
+    args.extend([flag("config", config), flag("health-address", "127.0.0.1:0"), flag("log-format", "text")]);
     Spec {
         name: name.to_owned(),
         program: binary.to_owned(),
