@@ -91,6 +91,12 @@ impl Checkpoint {
         Ok(Self { head: TreeHead { size: parsed.size(), root: *parsed.hash() }, time, text })
     }
 
+    /// The checkpoint with further lines of signatures.
+    pub(crate) fn with_lines(mut self, lines: &str) -> Self {
+        self.text.push_str(lines);
+        self
+    }
+
     /// Signs a tree head. The time has the resolution of seconds.
     pub(crate) fn sign(signers: &Signers, head: TreeHead, time: Timestamp) -> Result<Self, Error> {
         let body = format!("{}\n{}\n{}\n", signers.origin(), head.size, head.root);

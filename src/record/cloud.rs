@@ -5,10 +5,18 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::{FutureExt, TryStreamExt, future::BoxFuture};
 use object_store::{
-    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, RetryConfig, UpdateVersion, aws::AmazonS3Builder,
-    azure::MicrosoftAzureBuilder, gcp::GoogleCloudStorageBuilder, path::Path,
+    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, RetryConfig, UpdateVersion,
+    aws::AmazonS3Builder,
+    azure::MicrosoftAzureBuilder,
+    client::{HttpClient, HttpConnector},
+    gcp::GoogleCloudStorageBuilder,
+    path::Path,
 };
 use reqwest::{StatusCode, Url};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 
 use crate::{
     Error,
@@ -20,6 +28,44 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// The largest object that is read: a bundle of 256 entries of the largest size is 16 MiB.
 const MAX_OBJECT: u64 = 32 << 20;
 
+/// The variable with the file of further certificates of authorities, in PEM.
+pub(crate) const CERTIFICATES: &str = "SSL_CERT_FILE";
+
+/// A client that trusts the public authorities, and those in the file of the option. The image has no certificates of its own, and reqwest's default
+/// needs them.
+pub(crate) fn client(certificates: Option<&str>, allow_http: bool) -> Result<reqwest::Client, String> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(file) = certificates {
+        let certificates = CertificateDer::pem_file_iter(file)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| format!("the certificates in '{file}' cannot be read: {error}"))?;
+        roots.add_parsable_certificates(certificates);
+    }
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .timeout(TIMEOUT)
+        .connect_timeout(Duration::from_secs(5))
+        .redirect(reqwest::redirect::Policy::none())
+        .https_only(!allow_http)
+        .build()
+        .map_err(|error| with_sources(&error))
+}
+
+/// Gives `object_store` that client.
+#[derive(Debug)]
+struct Connector(reqwest::Client);
+
+impl HttpConnector for Connector {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.0.clone()))
+    }
+}
+
 /// A bucket. The fence is its conditional write.
 #[derive(Debug)]
 pub(crate) struct Bucket {
@@ -28,50 +74,44 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    pub(crate) fn new(url: &Url, options: impl IntoIterator<Item = (String, String)>) -> Result<Self, object_store::Error> {
-        let client = ClientOptions::new().with_timeout(TIMEOUT).with_connect_timeout(Duration::from_secs(5));
+    pub(crate) fn new(url: &Url, options: impl IntoIterator<Item = (String, String)>) -> Result<Self, String> {
         // The caller retries too, and reports that.
         let retry = RetryConfig {
             backoff: BackoffConfig { init_backoff: Duration::from_millis(200), max_backoff: Duration::from_secs(3), base: 2.0 },
             max_retries: 3,
             retry_timeout: Duration::from_secs(30),
         };
-        let options = options.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
-        let prefix = Path::from_url_path(url.path())?;
-        let store: Arc<dyn ObjectStore> = match url.scheme() {
-            "s3" => {
-                let builder = options
-                    .filter_map(|(name, value)| Some((name.parse().ok()?, value)))
-                    .fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value));
-                let allow_http =
-                    builder.get_config_value(&object_store::aws::AmazonS3ConfigKey::Client(object_store::ClientConfigKey::AllowHttp));
-                Arc::new(
-                    builder
-                        .with_url(url.as_str())
-                        .with_client_options(client.with_allow_http(allow_http.as_deref() == Some("true")))
-                        .with_retry(retry)
-                        .build()?,
-                )
-            }
-            "gs" => {
-                let builder = options
-                    .filter_map(|(name, value)| Some((name.parse().ok()?, value)))
-                    .fold(GoogleCloudStorageBuilder::new(), |builder, (key, value)| builder.with_config(key, value));
-                Arc::new(builder.with_url(url.as_str()).with_client_options(client).with_retry(retry).build()?)
-            }
-            "az" => {
-                let builder = options
-                    .filter_map(|(name, value)| Some((name.parse().ok()?, value)))
-                    .fold(MicrosoftAzureBuilder::new(), |builder, (key, value)| builder.with_config(key, value));
-                Arc::new(builder.with_url(url.as_str()).with_client_options(client).with_retry(retry).build()?)
-            }
-            scheme => {
-                return Err(object_store::Error::NotSupported {
-                    source: format!("the scheme '{scheme}' is none of file, s3, gs, az, https").into(),
-                });
-            }
+        let options: Vec<(String, String)> = options.into_iter().collect();
+        let option = |name: &str| options.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
+        let allow_http = ["AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP"].into_iter().any(|name| option(name) == Some("true"));
+        let connector = Connector(client(option(CERTIFICATES), allow_http)?);
+        let keys = options.iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
+        let store: object_store::Result<Arc<dyn ObjectStore>> = match url.scheme() {
+            "s3" => keys
+                .filter_map(|(name, value)| Some((name.parse().ok()?, value)))
+                .fold(AmazonS3Builder::new().with_url(url.as_str()), |builder, (key, value)| builder.with_config(key, value))
+                .with_http_connector(connector)
+                .with_retry(retry)
+                .build()
+                .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
+            "gs" => keys
+                .filter_map(|(name, value)| Some((name.parse().ok()?, value)))
+                .fold(GoogleCloudStorageBuilder::new().with_url(url.as_str()), |builder, (key, value)| builder.with_config(key, value))
+                .with_http_connector(connector)
+                .with_retry(retry)
+                .build()
+                .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
+            "az" => keys
+                .filter_map(|(name, value)| Some((name.parse().ok()?, value)))
+                .fold(MicrosoftAzureBuilder::new().with_url(url.as_str()), |builder, (key, value)| builder.with_config(key, value))
+                .with_http_connector(connector)
+                .with_retry(retry)
+                .build()
+                .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
+            scheme => return Err(format!("the scheme '{scheme}' is none of file, s3, gs, az, https")),
         };
-        Ok(Self { store, prefix })
+        let prefix = Path::from_url_path(url.path()).map_err(|error| error.to_string())?;
+        Ok(Self { store: store.map_err(|error| with_sources(&error))?, prefix })
     }
 
     fn path(&self, path: &str) -> Path {
@@ -188,8 +228,9 @@ pub(crate) struct Web {
 }
 
 impl Web {
-    pub(crate) fn new(url: &Url) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
+    pub(crate) fn new(url: &Url, options: impl IntoIterator<Item = (String, String)>) -> Result<Self, String> {
+        let certificates = options.into_iter().find(|(name, _)| name == CERTIFICATES);
+        let client = client(certificates.as_ref().map(|(_, file)| file.as_str()), url.scheme() == "http")?;
         Ok(Self { client, prefix: url.as_str().trim_end_matches('/').to_owned() })
     }
 

@@ -36,12 +36,22 @@ struct Inner {
     /// The folders with names that may not be on the disk yet.
     unsynced: Mutex<BTreeSet<PathBuf>>,
     lock: Mutex<Option<File>>,
+    /// Held from a comparison to the rename that depends on it: a publication that was cancelled may still be running.
+    renaming: Mutex<()>,
     temporary: AtomicU64,
 }
 
 impl Folder {
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { inner: Arc::new(Inner { root, unsynced: Mutex::default(), lock: Mutex::default(), temporary: AtomicU64::new(0) }) }
+        Self {
+            inner: Arc::new(Inner {
+                root,
+                unsynced: Mutex::default(),
+                lock: Mutex::default(),
+                renaming: Mutex::default(),
+                temporary: AtomicU64::new(0),
+            }),
+        }
     }
 
     /// Files block: they are not for the threads of the runtime.
@@ -72,7 +82,8 @@ fn classify(operation: String, error: &io::Error) -> Error {
 }
 
 impl Inner {
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    /// Gives a file its content, if its current content is as it must be.
+    fn write(&self, path: &Path, bytes: &[u8], may: impl FnOnce(&Path) -> io::Result<bool>) -> io::Result<bool> {
         let folder = path.parent().unwrap_or(&self.root);
         self.create_folder(folder)?;
         // In the root: a folder of tiles then never has anything else, also after a crash.
@@ -81,12 +92,16 @@ impl Inner {
             file.write_all(bytes)?;
             file.sync_all()
         });
-        if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
+        let renamed = written.and_then(|()| {
+            let _renaming = self.renaming.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(may(path)? && fs::rename(&temporary, path).map(|()| true)?)
+        });
+        if matches!(renamed, Ok(true)) {
+            self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
+        } else {
             let _ = fs::remove_file(&temporary);
-            return Err(error);
         }
-        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
-        Ok(())
+        renamed
     }
 
     /// Creates a folder and those above it. The name of each new one is synced too.
@@ -190,12 +205,8 @@ impl Storage for Folder {
     fn create<'a>(&'a self, path: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<Option<Version>, Error>> {
         let file = self.inner.root.join(path);
         self.run(format!("writing '{path}'"), move |inner| {
-            // No race: only the holder of the lock writes.
-            if file.try_exists()? {
-                return Ok(None);
-            }
-            inner.write(&file, &bytes)?;
-            Ok(Some(version(&bytes)))
+            let free = |file: &Path| Ok(!file.try_exists()?);
+            Ok((free(&file)? && inner.write(&file, &bytes, free)?).then(|| version(&bytes)))
         })
     }
 
@@ -203,10 +214,10 @@ impl Storage for Folder {
         let file = self.inner.root.join(path);
         let expected = expected.clone();
         self.run(format!("replacing '{path}'"), move |inner| {
-            if read(&file)?.is_none_or(|current| version(&current) != expected) {
+            let same = |file: &Path| Ok(read(file)?.is_some_and(|current| version(&current) == expected));
+            if !inner.write(&file, &bytes, same)? {
                 return Ok(None);
             }
-            inner.write(&file, &bytes)?;
             inner.sync()?;
             Ok(Some(version(&bytes)))
         })

@@ -50,7 +50,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! TLS uses the process's default provider of rustls: install one before the first `s3://`, `gs://`, `az://` or `https://` call.
+//! TLS is rustls with ring, and trusts the public certificate authorities and those in the file `SSL_CERT_FILE`.
 
 pub mod checkpoint;
 mod cloud;

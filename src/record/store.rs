@@ -12,9 +12,9 @@ use crate::{Error, cloud, folder::Folder};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// The entity tag. For a folder: a hash of the content.
-    pub(crate) tag: Option<String>,
+    pub tag: Option<String>,
     /// The version, where the store has such.
-    pub(crate) version: Option<String>,
+    pub version: Option<String>,
 }
 
 /// An object and its version.
@@ -84,7 +84,8 @@ impl Store {
     }
 }
 
-/// Returns the options that the environment sets: its variables that start with `AWS_`, `GOOGLE_` or `AZURE_`.
+/// Returns the options that the environment sets: its variables that start with `AWS_`, `GOOGLE_` or `AZURE_`, and `SSL_CERT_FILE`: a
+/// file in PEM with the authorities that are trusted beside the public ones.
 ///
 /// Their names are those of the crate `object_store`, such as `AWS_ENDPOINT`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_ALLOW_HTTP`,
 /// `GOOGLE_SERVICE_ACCOUNT` and `AZURE_STORAGE_ACCOUNT_NAME`. Credentials of workloads (IRSA, workload identity) need no more than what their
@@ -93,7 +94,7 @@ impl Store {
 pub fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix)))
+        .filter(|(name, _)| name == cloud::CERTIFICATES || ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix)))
         .collect()
 }
 
@@ -122,7 +123,7 @@ pub fn open(url: &str, options: impl IntoIterator<Item = (String, String)>) -> R
     }
     let storage: Arc<dyn Storage> = match parsed.scheme() {
         "file" => Arc::new(Folder::new(parsed.to_file_path().map_err(|()| invalid(&"it has no absolute path"))?)),
-        "http" | "https" => Arc::new(cloud::Web::new(&parsed).map_err(|error| invalid(&error))?),
+        "http" | "https" => Arc::new(cloud::Web::new(&parsed, options).map_err(|error| invalid(&error))?),
         _ => Arc::new(cloud::Bucket::new(&parsed, options).map_err(|error| invalid(&error))?),
     };
     Ok(Store::new(url, storage))

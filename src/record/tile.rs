@@ -39,10 +39,6 @@ impl Tile {
         Self { kind, index, width }
     }
 
-    pub(crate) fn of(tile: &tlog_tiles::Tile) -> Self {
-        Self::new(Kind::Hashes(tile.level()), tile.level_index(), u64::from(tile.width()))
-    }
-
     pub(crate) const fn full(self) -> Self {
         Self { width: WIDTH, ..self }
     }

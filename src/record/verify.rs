@@ -326,9 +326,7 @@ impl<'a> Pass<'a> {
 
     /// Reports whether the stored hash tile is that of the signed tree.
     async fn is_signed(&self, tile: Tile) -> Result<bool, Error> {
-        let level = 8 * tile.level();
-        let indexes = (0..tile.width).map(|slot| stored_hash_index(level, tile.index * WIDTH + slot)).collect();
-        match self.reader.stored_hashes(indexes).await {
+        match self.reader.verified_tile(tile.level(), tile.index).await {
             Ok(_) => Ok(true),
             Err(Error::Corrupt(_)) => Ok(false),
             Err(error) => Err(error),

@@ -8,7 +8,7 @@ use ed25519_dalek::VerifyingKey;
 use reqwest::{StatusCode, Url};
 use tlog_tiles::Hash;
 
-use crate::{Error, checkpoint::Checkpoint, key};
+use crate::{Error, checkpoint::Checkpoint, cloud, key, reader::Reader};
 
 /// How long a witness may take. A publication waits for it.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,11 +76,11 @@ pub struct Witness {
     url: Url,
     key: WitnessKey,
     /// The size that the witness has seen, as far as known.
-    pub(crate) size: u64,
+    size: u64,
 }
 
 /// What a witness says.
-pub(crate) enum Answer {
+enum Answer {
     /// Signature lines.
     Cosigned(String),
     /// It has seen this size.
@@ -88,19 +88,16 @@ pub(crate) enum Answer {
 }
 
 impl Witness {
-    /// A witness by the URL prefix of its `add-checkpoint` and its key.
+    /// A witness by the URL prefix of its `add-checkpoint` and its key. `certificates` is a file in PEM with authorities that are trusted beside
+    /// the public ones.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] for a URL or key that cannot be used.
-    pub fn new(url: &str, key: &str) -> Result<Self, Error> {
+    pub fn new(url: &str, key: &str, certificates: Option<&str>) -> Result<Self, Error> {
         let invalid = |error: &dyn std::fmt::Display| Error::Invalid(format!("the witness '{url}' cannot be used: {error}"));
         let parsed = Url::parse(&format!("{}/add-checkpoint", url.trim_end_matches('/'))).map_err(|error| invalid(&error))?;
-        let client = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| invalid(&error))?;
+        let client = cloud::client(certificates, parsed.scheme() == "http").map_err(|error| invalid(&error))?;
         Ok(Self { client, url: parsed, key: WitnessKey::parse(key)?, size: 0 })
     }
 
@@ -110,11 +107,33 @@ impl Witness {
         &self.key.name
     }
 
+    /// Returns the lines of its cosignature, or why there are none.
+    pub(crate) async fn cosign(&mut self, reader: &Reader) -> Result<String, String> {
+        let size = reader.size();
+        // Twice: the witness may have seen more than this process knows.
+        for _ in 0..2 {
+            if self.size > size {
+                return Err(format!("it has seen {} entries of this log, which has {size}: the log was cut off", self.size));
+            }
+            let proof = reader.consistency(self.size).await.map_err(|error| error.to_string())?;
+            match self.ask(reader.checkpoint(), self.size, &proof).await? {
+                Answer::Cosigned(lines) => {
+                    self.size = size;
+                    return Ok(lines);
+                }
+                Answer::Seen(seen) if seen == self.size => return Err("it has another version of this log".to_owned()),
+                Answer::Seen(seen) => self.size = seen,
+            }
+        }
+        Err("the size that it has seen changes".to_owned())
+    }
+
     /// Asks for a cosignature, with the proof that the checkpoint continues `old` entries.
-    pub(crate) async fn ask(&self, checkpoint: &Checkpoint, old: u64, proof: &[Hash]) -> Result<Answer, String> {
+    async fn ask(&self, checkpoint: &Checkpoint, old: u64, proof: &[Hash]) -> Result<Answer, String> {
         let proof: String = proof.iter().map(|hash| format!("{hash}\n")).collect();
         let body = format!("old {old}\n{proof}\n{}", checkpoint.text());
-        let mut response = self.client.post(self.url.clone()).body(body).send().await.map_err(|error| error.without_url().to_string())?;
+        let mut response =
+            self.client.post(self.url.clone()).timeout(TIMEOUT).body(body).send().await.map_err(|error| error.without_url().to_string())?;
         let status = response.status();
         let mut answer = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| error.without_url().to_string())? {

@@ -12,7 +12,7 @@
 //! covers it and nobody but its writer knew of it, so this writer replaces it, also by compare-and-swap. It is not adopted: whoever can write to
 //! the store could otherwise have their entries signed.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -27,6 +27,7 @@ use crate::{
     store::{Storage, Store, Version},
     tile::{self, CHECKPOINT, Kind, Tile, WIDTH},
     tree::{self, Edge},
+    witness::Witness,
 };
 
 /// How many tiles are written at the same time.
@@ -52,8 +53,10 @@ pub struct Writer {
     /// This writer has replaced the checkpoint at least once.
     claimed: bool,
     lost: Option<String>,
-    /// Folders of partial tiles whose full tile is published.
-    garbage: Vec<String>,
+    /// The places where there are partial tiles, as full tiles.
+    partials: BTreeSet<Tile>,
+    witnesses: Vec<Witness>,
+    unwitnessed: Vec<String>,
 }
 
 impl Writer {
@@ -68,7 +71,7 @@ impl Writer {
     pub async fn open(store: Store, signers: Signers, remembered: Option<TreeHead>) -> Result<Self, Error> {
         let storage = store.storage();
         storage.lock().await?;
-        let (mut edge, mut bundle, mut published) = (Edge::default(), Vec::new(), None);
+        let (mut edge, mut bundle, mut published, mut partials) = (Edge::default(), Vec::new(), None, BTreeSet::new());
         if let Some(object) = storage.get(CHECKPOINT).await? {
             let checkpoint = Checkpoint::parse(&object.bytes, signers.trusted())?;
             let reader = Reader::at(store.clone(), signers.trusted().clone(), checkpoint.clone());
@@ -76,6 +79,7 @@ impl Writer {
                 reader.check_continues(remembered).await?;
             }
             (edge, bundle) = right_edge(&reader).await?;
+            partials.extend(partial_tiles(checkpoint.size()).map(Tile::full));
             published = Some((checkpoint, object.version));
         } else {
             let known = remembered.map_or(0, |head| head.size);
@@ -95,7 +99,9 @@ impl Writer {
             attempts: Vec::new(),
             claimed: false,
             lost: None,
-            garbage: Vec::new(),
+            partials,
+            witnesses: Vec::new(),
+            unwitnessed: Vec::new(),
         })
     }
 
@@ -119,6 +125,18 @@ impl Writer {
             }
         }
         Ok(first..self.edge.size())
+    }
+
+    /// Sets the witnesses that are asked for a cosignature before each publication. A publication waits at most some seconds for them, and does not
+    /// fail without them: see [`Writer::unwitnessed`].
+    pub fn set_witnesses(&mut self, witnesses: Vec<Witness>) {
+        self.witnesses = witnesses;
+    }
+
+    /// Returns the witnesses that did not cosign the published checkpoint, each with its reason in one sentence.
+    #[must_use]
+    pub fn unwitnessed(&self) -> &[String] {
+        &self.unwitnessed
     }
 
     /// Returns the number of entries, with those that are not published.
@@ -180,7 +198,7 @@ impl Writer {
         }
         self.store_tiles().await?;
         let checkpoint = self.swap(TreeHead { size: self.size(), root: self.edge.root() }, now).await?;
-        self.collect_garbage(covered).await;
+        self.collect_garbage().await;
         Ok(checkpoint)
     }
 
@@ -194,9 +212,10 @@ impl Writer {
         if rest > 0 {
             tiles.push((Tile::new(Kind::Entries, self.size() / WIDTH, rest), Bytes::copy_from_slice(&self.bundle)));
         }
-        let stored: Vec<Tile> = tree::edge_tiles(covered).collect();
-        let partials = self.edge.partials().filter(|(tile, _)| !stored.contains(tile));
-        tiles.extend(partials.map(|(tile, hashes)| (tile, tile::encode(hashes))));
+        tiles.extend(self.edge.partials().map(|(tile, hashes)| (tile, tile::encode(hashes))));
+        let stored: Vec<Tile> = partial_tiles(covered).collect();
+        tiles.retain(|(tile, _)| !stored.contains(tile));
+        self.partials.extend(tiles.iter().filter(|(tile, _)| !tile.is_full()).map(|(tile, _)| tile.full()));
         let this = &*self;
         futures::stream::iter(tiles)
             .map(|(tile, bytes)| this.store_tile(tile, bytes))
@@ -231,7 +250,7 @@ impl Writer {
         // Later than the last one, whatever the clock: two checkpoints of one tree then differ, and with them their entity tags.
         let last = self.published().into_iter().chain(&self.attempts).filter_map(Checkpoint::time).max();
         let time = last.and_then(|last| last.checked_add(SignedDuration::from_secs(1)).ok()).map_or(now, |next| now.max(next));
-        let checkpoint = Checkpoint::sign(&self.signers, head, time)?;
+        let checkpoint = self.cosigned(Checkpoint::sign(&self.signers, head, time)?).await;
         if self.attempts.len() < MAX_ATTEMPTS {
             self.attempts.push(checkpoint.clone());
         }
@@ -257,6 +276,22 @@ impl Writer {
         Ok(checkpoint)
     }
 
+    /// The checkpoint with the cosignatures of the witnesses that answer. Its tiles are stored already.
+    async fn cosigned(&mut self, checkpoint: Checkpoint) -> Checkpoint {
+        let reader = Reader::at(self.store.clone(), self.signers.trusted().clone(), checkpoint.clone());
+        let answers = futures::future::join_all(self.witnesses.iter_mut().map(|witness| witness.cosign(&reader))).await;
+        let named = self.witnesses.iter().map(|witness| witness.name().to_owned()).zip(answers);
+        let mut lines = String::new();
+        self.unwitnessed.clear();
+        for (name, answer) in named {
+            match answer {
+                Ok(cosignature) => lines.push_str(&cosignature),
+                Err(reason) => self.unwitnessed.push(format!("the witness '{name}' did not cosign: {reason}")),
+            }
+        }
+        checkpoint.with_lines(&lines)
+    }
+
     /// Reads which of the sent checkpoints the store has.
     async fn settle(&mut self) -> Result<(), Error> {
         let lost = |what: &str| Error::LostFence(format!("the checkpoint in {} {what}", self.store));
@@ -276,45 +311,33 @@ impl Writer {
     }
 
     /// Removes the partial tiles that a full one replaces. Readers take the full tile then. What cannot be removed now is so later.
-    async fn collect_garbage(&mut self, before: u64) {
-        let was_partial = tree::edge_tiles(before)
-            .chain((!before.is_multiple_of(WIDTH)).then(|| Tile::new(Kind::Entries, before / WIDTH, before % WIDTH)));
+    async fn collect_garbage(&mut self) {
         let size = self.size();
-        self.garbage.extend(was_partial.filter(|tile| tile.end() <= size).map(Tile::partials));
-        let mut left = Vec::new();
-        for folder in std::mem::take(&mut self.garbage) {
+        let replaced: Vec<Tile> = self.partials.iter().copied().filter(|tile| tile.end() <= size).collect();
+        for tile in replaced {
             let removed = async {
-                for path in self.storage.list(&folder, usize::MAX).await? {
+                for path in self.storage.list(&tile.partials(), usize::MAX).await? {
                     self.storage.delete(&path).await?;
                 }
                 Ok::<(), Error>(())
             };
-            if removed.await.is_err() {
-                left.push(folder);
+            if removed.await.is_ok() {
+                self.partials.remove(&tile);
             }
         }
-        self.garbage = left;
     }
+}
+
+/// The incomplete tiles of a log of this size.
+fn partial_tiles(size: u64) -> impl Iterator<Item = Tile> {
+    let rest = size % WIDTH;
+    tree::edge_tiles(size).chain((rest > 0).then(|| Tile::new(Kind::Entries, size / WIDTH, rest)))
 }
 
 /// Reads the right edge of the tree and the incomplete bundle, and verifies them against the checkpoint.
 async fn right_edge(reader: &Reader) -> Result<(Edge, Vec<u8>), Error> {
     let size = reader.size();
-    let mut levels = vec![Vec::new(); tree::levels(size)];
-    for tile in tree::edge_tiles(size) {
-        let hashes = reader.hash_tile(tile).await?;
-        if let Some(level) = levels.get_mut(usize::from(tile.level())) {
-            *level = hashes;
-        }
-    }
-    let edge = Edge::from_levels(levels, size);
-    let signed = reader.checkpoint().head().root;
-    if edge.root() != signed {
-        let tile = tree::edge_tiles(size).next().unwrap_or(Tile::new(Kind::Hashes(0), 0, WIDTH));
-        let reason =
-            format!("with the other tiles at the end of the tree it gives the root {}, but the checkpoint has {signed}", edge.root());
-        return Err(Finding::DamagedTile { path: tile.path(), index: tile.first_entry(), reason }.into());
-    }
+    let edge = Edge::from_levels(reader.edge().await?.iter().map(|hashes| hashes.to_vec()).collect(), size);
     let mut bundle = Vec::new();
     if !size.is_multiple_of(WIDTH) {
         let tile = Tile::new(Kind::Entries, size / WIDTH, size % WIDTH);

@@ -23,7 +23,7 @@ async fn check(log: &Log, known: &Known) -> Report {
 
 async fn findings(log: &Log) -> Vec<Finding> {
     let report = check(log, &Known::default()).await;
-    assert!(!fsck::run(log.folder.path(), &log.keys.verifier).0, "fsck finds {:?} too", report.findings);
+    assert!(!fsck::run(log.folder(), &log.keys.verifier).0, "fsck finds {:?} too", report.findings);
     report.findings
 }
 
@@ -58,7 +58,7 @@ async fn an_untouched_log_is_valid_and_every_checkpoint_of_it_is_continued() {
     assert_eq!(report.findings, []);
     assert_eq!(report.checkpoint.unwrap().head(), *known.remembered.last().unwrap());
     assert_eq!(seen, [(256, SIZE), (512, SIZE), (SIZE, SIZE)]);
-    fsck::accepts(log.folder.path(), &log.keys.verifier);
+    fsck::accepts(log.folder(), &log.keys.verifier);
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn reordered_entries_are_named_also_across_bundles() {
 }
 
 #[tokio::test]
-async fn entries_that_were_changed_with_their_hashes_are_named() {
+async fn an_entry_that_was_edited_with_its_hash_tile_is_refused() {
     let log = Log::with(SIZE).await;
     let forged = b"forged".to_vec();
     edit(&log, "tile/entries/001", |leaves| leaves[44] = forged.clone());
@@ -118,6 +118,12 @@ async fn entries_that_were_changed_with_their_hashes_are_named() {
     tile[44 * 32..45 * 32].copy_from_slice(&record_hash(&forged).0);
     fs::write(log.path("tile/0/001"), &tile).unwrap();
     assert_eq!(findings(&log).await, [Finding::Changed { index: 256, last: 511 }]);
+
+    let reader = log.reader().await.unwrap();
+    for error in [reader.entry(300).await.unwrap_err(), reader.proof(300).await.unwrap_err()] {
+        assert!(matches!(error.finding(), Some(Finding::DamagedTile { path, .. }) if path == "tile/0/001"), "{error}");
+    }
+    assert_eq!(reader.entry(100).await.unwrap(), leaf(100), "what was not touched is still readable");
 
     // At the end of the tree there is no tile above, only the root.
     let log = Log::with(SIZE).await;
@@ -170,14 +176,14 @@ async fn a_log_that_was_cut_off_or_restarted_is_named_with_what_is_remembered() 
     assert_eq!(log.writer(Some(remembered)).await.unwrap_err().finding(), Some(&Finding::Truncated { index: 300, known: SIZE }));
 
     // A new log with the same key that has become as long.
-    let restarted = Log { folder: tempfile::tempdir().unwrap(), keys: log.keys.clone() };
+    let restarted = Log::with_keys(log.keys.clone());
     restarted.append(1..SIZE + 2).await;
     let report = check(&restarted, &known).await;
     assert!(matches!(report.findings[..], [Finding::Rewritten { index: SIZE, .. }]), "{:?}", report.findings);
     assert!(matches!(restarted.writer(Some(remembered)).await.unwrap_err().finding(), Some(Finding::Rewritten { index: SIZE, .. })));
 
     // Nothing at all, or only the checkpoint is gone.
-    let empty = Log { folder: tempfile::tempdir().unwrap(), keys: log.keys.clone() };
+    let empty = Log::with_keys(log.keys.clone());
     assert_eq!(check(&empty, &known).await.findings, [Finding::MissingCheckpoint { known: SIZE }]);
     assert_eq!(empty.writer(Some(remembered)).await.unwrap_err().finding(), Some(&Finding::MissingCheckpoint { known: SIZE }));
     fs::remove_file(log.path("checkpoint")).unwrap();
@@ -188,7 +194,7 @@ async fn a_log_that_was_cut_off_or_restarted_is_named_with_what_is_remembered() 
 #[tokio::test]
 async fn two_versions_are_named_with_the_checkpoint_of_somebody_else() {
     let log = Log::with(300).await;
-    let other = Log { folder: tempfile::tempdir().unwrap(), keys: log.keys.clone() };
+    let other = Log::with_keys(log.keys.clone());
     let theirs = other.append(1..301).await;
     log.append(300..SIZE).await;
     let known = Known { checkpoints: vec![Checkpoint::parse(theirs.text().as_bytes(), &log.trusted()).unwrap()], ..Known::default() };
@@ -214,7 +220,7 @@ async fn a_wrong_key_and_a_wrong_signature_are_named() {
     assert!(matches!(findings(&log).await[..], [Finding::BadCheckpoint { .. }]));
 
     // A checkpoint of another log of the same key's owner.
-    let other = Log { folder: tempfile::tempdir().unwrap(), keys: key::generate("other.example.com").unwrap() };
+    let other = Log::with_keys(key::generate("other.example.com").unwrap());
     other.append(0..10).await;
     fs::copy(other.path("checkpoint"), log.path("checkpoint")).unwrap();
     assert!(matches!(findings(&log).await[..], [Finding::WrongKey { .. }]));
@@ -229,11 +235,11 @@ async fn a_key_is_rotated_by_signing_with_both() {
     writer.append(vec![leaf(10)]).unwrap();
     writer.publish(at(2000)).await.unwrap();
     drop(writer);
-    fsck::accepts(log.folder.path(), &log.keys.verifier);
-    fsck::accepts(log.folder.path(), &new.verifier);
+    fsck::accepts(log.folder(), &log.keys.verifier);
+    fsck::accepts(log.folder(), &new.verifier);
     let mut writer = log.writer_with(&new).await.unwrap();
     writer.append(vec![leaf(11)]).unwrap();
     writer.publish(at(3000)).await.unwrap();
-    fsck::accepts(log.folder.path(), &new.verifier);
+    fsck::accepts(log.folder(), &new.verifier);
     assert!(matches!(check(&log, &Known::default()).await.findings[..], [Finding::WrongKey { .. }]));
 }

@@ -1,6 +1,9 @@
-//! A log in a temporary folder.
+//! A log in a temporary folder or in a bucket.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -14,17 +17,48 @@ use record::{
 };
 use tempfile::TempDir;
 
+use crate::s3::Server;
+
 pub const ORIGIN: &str = "record.example.com/test";
 
-/// A folder and a pair of keys.
+/// A log in a folder or a bucket, and its keys.
 pub struct Log {
-    pub folder: TempDir,
     pub keys: KeyPair,
+    pub url: String,
+    pub options: Vec<(String, String)>,
+    /// Where its files are: also those of the bucket are files.
+    folder: PathBuf,
+    _temporary: TempDir,
+    _server: Option<Server>,
 }
 
 impl Log {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), keys: key::generate(ORIGIN).unwrap() }
+        Self::with_keys(key::generate(ORIGIN).unwrap())
+    }
+
+    pub fn with_keys(keys: KeyPair) -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().join("log");
+        Self { keys, url: format!("file://{}", folder.display()), options: Vec::new(), folder, _temporary: temporary, _server: None }
+    }
+
+    /// A log in a bucket of a real S3 server.
+    pub fn in_bucket() -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let server = Server::start(temporary.path());
+        Self {
+            keys: key::generate(ORIGIN).unwrap(),
+            url: format!("s3://{}/logs/one", crate::s3::BUCKET),
+            options: server.options(),
+            folder: temporary.path().join(crate::s3::BUCKET).join("logs/one"),
+            _temporary: temporary,
+            _server: Some(server),
+        }
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// A log with so many entries, published once.
@@ -41,7 +75,7 @@ impl Log {
     }
 
     pub fn store(&self) -> Store {
-        store::open(&format!("file://{}", self.folder.path().display()), []).unwrap()
+        store::open(&self.url, self.options.clone()).unwrap()
     }
 
     pub fn signers(&self) -> Signers {
@@ -53,11 +87,31 @@ impl Log {
     }
 
     pub async fn writer(&self, remembered: Option<TreeHead>) -> Result<Writer, Error> {
+        let begin = Instant::now();
+        loop {
+            match self.writer_now(remembered).await {
+                // A process that another test starts holds the files of this one for a moment.
+                Err(Error::LostFence(_)) if begin.elapsed() < Duration::from_secs(10) => tokio::time::sleep(Duration::from_millis(2)).await,
+                result => return result,
+            }
+        }
+    }
+
+    pub async fn writer_now(&self, remembered: Option<TreeHead>) -> Result<Writer, Error> {
         Writer::open(self.store(), self.signers(), remembered).await
     }
 
     pub async fn writer_with(&self, keys: &KeyPair) -> Result<Writer, Error> {
-        Writer::open(self.store(), Signers::from_texts([&keys.signer]).unwrap(), None).await
+        Log {
+            keys: keys.clone(),
+            url: self.url.clone(),
+            options: Vec::new(),
+            folder: self.folder.clone(),
+            _temporary: tempfile::tempdir().unwrap(),
+            _server: None,
+        }
+        .writer(None)
+        .await
     }
 
     pub async fn reader(&self) -> Result<Reader, Error> {
@@ -65,7 +119,7 @@ impl Log {
     }
 
     pub fn path(&self, path: &str) -> PathBuf {
-        self.folder.path().join(path)
+        self.folder.join(path)
     }
 }
 

@@ -47,7 +47,7 @@ async fn what_is_left_of_a_pruned_log_is_verified() {
 async fn a_minimum_index_that_the_log_did_not_sign_explains_nothing() {
     let log = Log::with(600).await;
     fs::remove_file(log.path("tile/entries/000")).unwrap();
-    let other = Log { folder: tempfile::tempdir().unwrap(), keys: record::key::generate(crate::fixture::ORIGIN).unwrap() };
+    let other = Log::with_keys(record::key::generate(crate::fixture::ORIGIN).unwrap());
     other.append(0..600).await;
     other.writer(None).await.unwrap().prune(300, at(2000)).await.unwrap();
     fs::copy(other.path("minimum-index"), log.path("minimum-index")).unwrap();

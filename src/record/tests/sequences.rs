@@ -80,7 +80,7 @@ async fn run(steps: Vec<Step>) {
         return;
     }
     if published > 0 {
-        fsck::accepts(log.folder.path(), &log.keys.verifier);
+        fsck::accepts(log.folder(), &log.keys.verifier);
     }
     let reader = log.reader().await.unwrap();
     let hashes: Vec<Hash> = (0..published).map(|number| record_hash(&leaf(number))).collect();
