@@ -89,7 +89,7 @@ impl Replay {
         let Some(proof) = judge(&self.known, &event) else { return Ok(None) };
         let ended_nothing = kind.is_end() && !was_granted && !self.pruned && self.was_granted(&event);
         let proof = if ended_nothing { Proof::Contradicted("it ended a grant that is not in the log".to_owned()) } else { proof };
-        Ok(Some(Judged { grant, event, proof }))
+        Ok(Some(Judged { event, grant, proof }))
     }
 
     /// Returns true if the request of an event says that it was granted.

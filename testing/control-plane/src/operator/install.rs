@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use serde_json::{Value, json};
 
-use super::OperatorOptions;
+use super::{OperatorOptions, ServiceOptions};
 use crate::cluster::run;
 use crate::{ADMIN, Cluster, Error, Result};
 
@@ -73,6 +73,33 @@ async fn fetch(cluster: &Cluster, directory: &Path, options: &OperatorOptions) -
         webhook: cluster.kubeconfig_for_token(&webhook, &webhook_token)?,
         webhook_token,
     })
+}
+
+/// The files of a service.
+pub(super) struct InstalledService {
+    /// Its settings.
+    pub(super) settings: PathBuf,
+    /// Its kubeconfig.
+    pub(super) kubeconfig: PathBuf,
+}
+
+/// Fetches what the pod of a service would get.
+pub(super) async fn fetch_service(
+    cluster: &Cluster,
+    directory: &Path,
+    options: &OperatorOptions,
+    service: &ServiceOptions,
+) -> Result<InstalledService> {
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client(ADMIN).await?, NAMESPACE);
+    let (account, file) = (format!("{}-{}", full_name(&options.release), service.name), format!("{}.json", service.name));
+    let text = maps.get(&account).await?.data.and_then(|mut data| data.remove(&file));
+    let text = text.ok_or_else(|| Error::State(format!("the ConfigMap {account} has no {file}")))?;
+    let mut content: Value = serde_json::from_str(&text)?;
+    merge(&mut content, &service.settings);
+    let settings = directory.join(&file);
+    fs::write(&settings, content.to_string()).map_err(Error::path("write", &settings))?;
+    let token = token(cluster, &account).await?;
+    Ok(InstalledService { settings, kubeconfig: cluster.kubeconfig_for_token(&account, &token)? })
 }
 
 /// Returns the name prefix of a release's objects, as the chart's helper `jit-rbac.fullname` does.

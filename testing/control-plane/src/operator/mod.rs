@@ -57,6 +57,20 @@ pub struct OperatorOptions {
     pub webhook_proxied: bool,
     /// The time limit for each process to become ready; 30 s by default.
     pub ready_within: Duration,
+    /// The services next to the operator.
+    pub services: Vec<ServiceOptions>,
+}
+
+/// A service next to the operator: a subcommand of `jit-rbac-services` that runs as the chart's `ServiceAccount` for it, with the settings that
+/// the chart renders.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// The subcommand, which is also the end of the names of its `ServiceAccount` and `ConfigMap`, and the name of its settings file.
+    pub name: String,
+    /// Settings that replace those of the chart, such as folders that only a pod has.
+    pub settings: Value,
+    /// More environment variables.
+    pub env: Vec<(String, OsString)>,
 }
 
 impl OperatorOptions {
@@ -78,6 +92,7 @@ impl OperatorOptions {
             proxy: None,
             webhook_proxied: false,
             ready_within: READY,
+            services: Vec::new(),
         }
     }
 
@@ -92,6 +107,7 @@ impl OperatorOptions {
 pub struct Operator {
     webhook: Server,
     controllers: Vec<Server>,
+    services: Vec<Server>,
     webhook_port: u16,
     ready_within: Duration,
     reaper: Arc<Reaper>,
@@ -108,7 +124,9 @@ impl Operator {
         let rollout = Rollout { cluster, reaper, options: &options, directory: &directory, installed: &installed };
         let webhook = rollout.webhook(webhook_port)?;
         let controllers = (0..options.replicas).map(|number| rollout.controller(number)).collect::<Result<_>>()?;
-        let operator = Self { webhook, controllers, webhook_port, ready_within: options.ready_within, reaper: Arc::clone(reaper) };
+        let services = rollout.services().await?;
+        let operator =
+            Self { webhook, controllers, services, webhook_port, ready_within: options.ready_within, reaper: Arc::clone(reaper) };
         operator.wait_until_ready().await?;
         probe::wait_until_guarded(cluster, &options.release).await?;
         Ok(operator)
@@ -133,7 +151,18 @@ impl Operator {
         self.webhook.terminate(options.ready_within).await?;
         let webhook = rollout.webhook(self.webhook_port)?;
         webhook.wait_until_ready(options.ready_within).await?;
-        Ok(Self { webhook, controllers, webhook_port: self.webhook_port, ready_within: options.ready_within, reaper: Arc::clone(reaper) })
+        for service in &self.services {
+            service.terminate(options.ready_within).await?;
+        }
+        let services = rollout.services().await?;
+        Ok(Self {
+            webhook,
+            controllers,
+            services,
+            webhook_port: self.webhook_port,
+            ready_within: options.ready_within,
+            reaper: Arc::clone(reaper),
+        })
     }
 
     /// Returns the highest number in the names of the controllers.
@@ -144,8 +173,8 @@ impl Operator {
     /// Waits until every process is ready. Fails at once, with the end of its log, if one of them has ended.
     pub async fn wait_until_ready(&self) -> Result<()> {
         self.webhook.wait_until_ready(self.ready_within).await?;
-        for controller in &self.controllers {
-            controller.wait_until_ready(self.ready_within).await?;
+        for server in self.controllers.iter().chain(&self.services) {
+            server.wait_until_ready(self.ready_within).await?;
         }
         Ok(())
     }
@@ -174,9 +203,15 @@ impl Operator {
         self.controllers.get(number).ok_or_else(|| Error::State(format!("no controller {number}: there are {has}, counted from 0")))
     }
 
+    /// Returns the process of a service, by its subcommand.
+    pub fn service(&self, name: &str) -> Result<&Server> {
+        let found = self.services.iter().find(|service| service.name() == name);
+        found.ok_or_else(|| Error::State(format!("no service {name} was started")))
+    }
+
     /// Returns all processes, the webhook's first.
     pub fn servers(&self) -> impl Iterator<Item = &Server> {
-        std::iter::once(&self.webhook).chain(&self.controllers)
+        std::iter::once(&self.webhook).chain(&self.controllers).chain(&self.services)
     }
 
     /// Returns what another program needs to end the processes after [`Operator::detach`].
@@ -232,6 +267,20 @@ impl Rollout<'_> {
             Some(proxy) => self.cluster.kubeconfig_through(&proxy.address_for(&name), &name, &self.installed.controller_token)?,
         };
         self.start(&name, &kubeconfig, vec!["controller".into(), identity])
+    }
+
+    /// Starts the services, next to the operator's program.
+    async fn services(&self) -> Result<Vec<Server>> {
+        let mut started = Vec::new();
+        for service in &self.options.services {
+            let files = install::fetch_service(self.cluster, self.directory, self.options, service).await?;
+            let args = vec![service.name.clone().into(), flag("settings", &files.settings)];
+            let binary = self.options.binary.with_file_name("jit-rbac-services");
+            let mut spec = spec(&binary, self.directory, self.installed, &service.name, &files.kubeconfig, args);
+            spec.env.extend(service.env.iter().cloned());
+            started.push(Server::start(spec, self.reaper)?);
+        }
+        Ok(started)
     }
 
     fn start(&self, name: &str, kubeconfig: &Path, args: Vec<OsString>) -> Result<Server> {
