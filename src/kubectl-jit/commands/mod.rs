@@ -16,6 +16,7 @@ pub mod lint;
 pub mod list;
 pub mod man;
 pub mod pending;
+pub mod record;
 pub mod review;
 pub mod revoke;
 pub mod roles;
