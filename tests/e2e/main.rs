@@ -28,6 +28,7 @@ mod jit_access_chart;
 mod known_limits;
 mod overload;
 mod plugin;
+mod record;
 mod refusals;
 mod replicas;
 mod request_flood;
@@ -116,6 +117,7 @@ fn against_time() -> Vec<(&'static str, TestCase)> {
         request_flood::test_cases(),
         gitops::test_cases(),
         overload::test_cases(),
+        record::test_cases(),
         uninstall::test_cases(),
         upgrade::test_cases(),
         soak::test_cases(),

@@ -71,6 +71,8 @@ pub struct ServiceOptions {
     pub settings: Value,
     /// More environment variables.
     pub env: Vec<(String, OsString)>,
+    /// Do not wait until it is ready, because it cannot be.
+    pub unready: bool,
 }
 
 impl OperatorOptions {
@@ -173,7 +175,7 @@ impl Operator {
     /// Waits until every process is ready. Fails at once, with the end of its log, if one of them has ended.
     pub async fn wait_until_ready(&self) -> Result<()> {
         self.webhook.wait_until_ready(self.ready_within).await?;
-        for server in self.controllers.iter().chain(&self.services) {
+        for server in &self.controllers {
             server.wait_until_ready(self.ready_within).await?;
         }
         Ok(())
@@ -269,7 +271,7 @@ impl Rollout<'_> {
         self.start(&name, &kubeconfig, vec!["controller".into(), identity])
     }
 
-    /// Starts the services, next to the operator's program.
+    /// Starts the services, whose program is next to the operator's.
     async fn services(&self) -> Result<Vec<Server>> {
         let mut started = Vec::new();
         for service in &self.options.services {
@@ -278,7 +280,11 @@ impl Rollout<'_> {
             let binary = self.options.binary.with_file_name("jit-rbac-services");
             let mut spec = spec(&binary, self.directory, self.installed, &service.name, &files.kubeconfig, args);
             spec.env.extend(service.env.iter().cloned());
-            started.push(Server::start(spec, self.reaper)?);
+            let server = Server::start(spec, self.reaper)?;
+            if !service.unready {
+                server.wait_until_ready(self.options.ready_within).await?;
+            }
+            started.push(server);
         }
         Ok(started)
     }
