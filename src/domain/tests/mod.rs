@@ -35,8 +35,8 @@ mod policies;
 mod random;
 mod role_changes;
 mod roles;
-mod starts;
 mod stored_binding;
+mod timelines;
 mod usable;
 
 use std::sync::Arc;
