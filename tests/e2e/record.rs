@@ -48,7 +48,12 @@ impl Recorded {
             record.extend(more.clone());
         }
         let env_of_service = vars.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect();
-        let service = ServiceOptions { name: "record".to_owned(), settings: json!({"url": url, "keys": keys}), env: env_of_service, unready: url.starts_with("s3:") };
+        let service = ServiceOptions {
+            name: "record".to_owned(),
+            settings: json!({"url": url, "keys": keys}),
+            env: env_of_service,
+            unready: url.starts_with("s3:"),
+        };
         let setting = Setting { values: json!({ "record": record }), services: vec![service], ..Setting::default() };
         let (fixture, permit) = env.fixture_with(setting).await?;
         let scene = env.scene_on(&fixture, name).await?;

@@ -144,7 +144,7 @@ impl Outbox {
         );
     }
 
-    async fn watch<K>(&self, client: &Client, watches: &Watches, (what, kind): (&'static str, WatchedKind), watched: fn(K) -> Watched)
+    async fn watch<K>(&self, client: &Client, watches: &Watches, (what, kind): (&'static str, WatchedKind), wrap: fn(K) -> Watched)
     where
         K: kube::Resource<DynamicType = ()> + serde::de::DeserializeOwned + Clone + std::fmt::Debug,
         DeserializeGuard<K>: Kept,
@@ -153,10 +153,10 @@ impl Outbox {
         let source = Source::all(&Api::<K>::all(client.clone()), &());
         watch::run(client, source, &place, |event: Event<DeserializeGuard<K>>| match event {
             Event::Init(_) => self.begin(kind),
-            Event::InitApply(object) => self.exists(kind, object, watched, true),
+            Event::InitApply(object) => self.exists(kind, object, wrap, true),
             Event::InitDone(version) => self.list_done(kind, version),
-            Event::Apply(object) => self.exists(kind, object, watched, false),
-            Event::Delete(object) => self.deleted(kind, object, watched),
+            Event::Apply(object) => self.exists(kind, object, wrap, false),
+            Event::Delete(object) => self.deleted(kind, object, wrap),
             Event::Interrupted => {}
         })
         .await;
@@ -171,7 +171,7 @@ impl Outbox {
         }
     }
 
-    fn exists<K>(&self, kind: WatchedKind, object: DeserializeGuard<K>, watched: fn(K) -> Watched, listed: bool)
+    fn exists<K>(&self, kind: WatchedKind, object: DeserializeGuard<K>, wrap: fn(K) -> Watched, listed: bool)
     where
         DeserializeGuard<K>: Kept,
     {
@@ -182,7 +182,7 @@ impl Outbox {
         known.insert(uid);
         // What cannot be parsed has no events that could be derived.
         if let Ok(object) = object.0 {
-            state.apply(kind, key, watched(object));
+            state.apply(kind, key, wrap(object));
         }
         if kind == WatchedKind::Request && !listed {
             state.observed = version;
@@ -207,7 +207,7 @@ impl Outbox {
         self.news.notify_one();
     }
 
-    fn deleted<K>(&self, kind: WatchedKind, object: DeserializeGuard<K>, watched: fn(K) -> Watched)
+    fn deleted<K>(&self, kind: WatchedKind, object: DeserializeGuard<K>, wrap: fn(K) -> Watched)
     where
         DeserializeGuard<K>: Kept,
     {
@@ -222,7 +222,7 @@ impl Outbox {
         }
         // Its last events may not be recorded yet.
         if let Ok(object) = object.0 {
-            let object = watched(object);
+            let object = wrap(object);
             let uid = object.uid().to_owned();
             let is_new = !state.positions.new_events(object.events()).is_empty();
             if is_new {

@@ -12,10 +12,18 @@ use domain::{
         replay::{Proof, judge},
     },
 };
+use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use kube::Api;
 use kube_io::{call::read, watches::Watches};
-use record::{key::Signers, reader::Reader, store, store::Store, writer::Writer};
+use record::{
+    key::{Signers, Trusted},
+    reader::Reader,
+    store,
+    store::Store,
+    witness::Witness,
+    writer::Writer,
+};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -34,6 +42,8 @@ use kube_io::{backoff::Backoff, cache::Key};
 const CHECKPOINT: Duration = Duration::from_secs(10);
 /// The time after which a checkpoint is signed without changes, and the index is written.
 const HOURLY: Duration = Duration::from_hours(1);
+/// How often old entries are removed.
+const DAILY: Duration = Duration::from_hours(24);
 /// How often the outbox is looked at without news.
 const TICK: Duration = Duration::from_secs(1);
 /// The most objects in one batch.
@@ -53,15 +63,27 @@ pub(super) async fn run(context: &Context, watches: &Watches, stop: &Cancellatio
     let signers = Signers::from_folder(&context.settings.keys)?;
     let trusted = signers.trusted().clone();
     let store = store::open(&context.settings.url, store::environment())?;
-    let writer = Writer::open(store.clone(), signers, context.remembered().await?).await?;
+    let mut writer = Writer::open(store.clone(), signers, context.remembered().await?).await?;
+    let witnesses = context.settings.witnesses.iter().map(|witness| Witness::new(&witness.url, &witness.key, None));
+    writer.set_witnesses(witnesses.collect::<Result<_, _>>()?);
     let positions = match writer.published() {
-        Some(_) => Positions::rebuild(&store, &Reader::open(store.clone(), trusted).await?).await?,
+        Some(_) => Positions::rebuild(&store, &Reader::open(store.clone(), trusted.clone()).await?).await?,
         None => Positions::default(),
     };
     info!(url = context.settings.url, entries = writer.size(), "the audit log is open");
     let outbox = Outbox::new(positions);
     let indexed = writer.size();
-    let mut session = Session { context, store, writer, source, outbox: &outbox, appended_until: None, saved: (indexed, Instant::now()) };
+    let mut session = Session {
+        context,
+        store,
+        writer,
+        source,
+        outbox: &outbox,
+        appended_until: None,
+        saved: (indexed, Instant::now()),
+        trusted,
+        pruned: None,
+    };
     tokio::select! {
         () = outbox.follow(&context.client, watches) => Ok(()),
         done = session.write(watches, stop) => done,
@@ -86,6 +108,9 @@ struct Session<'a> {
     appended_until: Option<(u64, Timestamp)>,
     /// The size that the index covers, and when it was written.
     saved: (u64, Instant),
+    trusted: Trusted,
+    /// When old entries were removed last.
+    pruned: Option<Instant>,
 }
 
 impl Session<'_> {
@@ -111,6 +136,7 @@ impl Session<'_> {
                         self.context.health.set(NEED, true);
                         self.mark(&mut marked).await;
                         self.save_index(stopping).await;
+                        self.prune().await?;
                     }
                     Err(error @ (record::Error::Retry { .. } | record::Error::Denied { .. })) => {
                         self.context.metrics.store_failed();
@@ -137,6 +163,9 @@ impl Session<'_> {
     async fn publish(&mut self) -> Result<(), record::Error> {
         let checkpoint = self.writer.refresh(self.context.clock.now()).await?;
         self.context.metrics.published(checkpoint.size());
+        for why in self.writer.unwitnessed() {
+            warn!(why, "a checkpoint has no cosignature");
+        }
         Ok(())
     }
 
@@ -238,7 +267,7 @@ impl Session<'_> {
         let mut proven = true;
         for gathered in candidates {
             let leaf = leaf::event(&self.source, event, &data(object, event, gathered, recorded));
-            let proof = self.judge(&leaf, gathered)?;
+            let proof = Self::judge(&leaf, gathered)?;
             let is_first = chosen.is_none();
             let holds = !matches!(proof, Some(Proof::Contradicted(_) | Proof::Unproven(_)));
             if is_first || holds {
@@ -272,8 +301,29 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Removes the entries whose time is over, once a day, and at the first publication.
+    async fn prune(&mut self) -> Result<(), record::Error> {
+        let Some(retention) = self.context.settings.retention.map(SignedDuration::from) else { return Ok(()) };
+        if self.pruned.is_some_and(|last| last.elapsed() < DAILY) {
+            return Ok(());
+        }
+        let now = self.context.clock.now();
+        // Inputs are written once more after the time of `refresh`, so the later events have all of theirs.
+        let oldest = now.checked_sub(retention).and_then(|oldest| oldest.checked_sub(self.refresh().unwrap_or_default()));
+        if let Ok(oldest) = oldest {
+            let reader = Reader::open(self.store.clone(), self.trusted.clone()).await?;
+            let minimum = first_since(&reader, oldest).await?;
+            if minimum > reader.minimum() {
+                let files = self.writer.prune(minimum, now).await?;
+                info!(minimum, files, "old entries of the audit log were removed");
+            }
+        }
+        self.pruned = Some(Instant::now());
+        Ok(())
+    }
+
     /// Decides a grant or an end again, as `kubectl jit record replay` will do.
-    fn judge(&self, leaf: &serde_json::Value, gathered: &Gathered) -> Result<Option<Proof>, RecordError> {
+    fn judge(leaf: &serde_json::Value, gathered: &Gathered) -> Result<Option<Proof>, RecordError> {
         let Entry::Event(recorded) = leaf::parse(&record::canonical(leaf)?) else { return Ok(None) };
         if !recorded.kind().is_some_and(|kind| kind.is_end() || kind == domain::activity::Kind::Granted) {
             return Ok(None);
@@ -288,6 +338,27 @@ impl Session<'_> {
     fn refresh(&self) -> Option<SignedDuration> {
         self.context.settings.retention.map(|retention| (SignedDuration::from(retention) / 4).min(LONGEST_REFRESH))
     }
+}
+
+/// Returns the index of the first event that was recorded since then: the times of events in the log only grow, but inputs have none.
+async fn first_since(reader: &Reader, since: Timestamp) -> Result<u64, record::Error> {
+    let (mut low, mut high) = (reader.minimum(), reader.size());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let mut entries = std::pin::pin!(reader.entries(middle..high));
+        let mut event = None;
+        while let Some(entry) = entries.try_next().await? {
+            if let Entry::Event(found) = leaf::parse(&entry.leaf) {
+                event = Some((entry.index, found.data.recorded));
+                break;
+            }
+        }
+        match event {
+            Some((index, recorded)) if recorded < since => low = index + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
 }
 
 fn data(object: &Watched, event: &Event, gathered: &Gathered, recorded: Timestamp) -> EventData {
