@@ -11,7 +11,7 @@ mod selection;
 mod show;
 mod verify;
 
-pub use log::ended_requests;
+pub use log::{Source, ended_requests};
 
 use clap::{Args, Subcommand};
 
