@@ -59,6 +59,11 @@ pub const GUARDS: &str = "jitrbac.dev/guards";
 /// the Lease, so they grant nothing.
 pub const UNINSTALLING: &str = "jitrbac.dev/uninstalling";
 
+/// On the Lease of the record: size and root of the published checkpoint of the audit log.
+pub const RECORD_CHECKPOINT: &str = "jitrbac.dev/record-checkpoint";
+/// On the Lease of the record: the `resourceVersion` up to which every transition of a request is in that checkpoint.
+pub const RECORDED_VERSION: &str = "jitrbac.dev/recorded-version";
+
 /// Part of the message by which the chart's rule on `maxGrant` refuses a managed binding. It identifies that rule among other refusals.
 pub const ABOVE_MAX_GRANT: &str = "(chart value maxGrant)";
 

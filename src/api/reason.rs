@@ -173,6 +173,8 @@ reasons! {
         GuardsVerified,
         /// New grants are paused: the clocks of the operator and the API server differ.
         ClockSkewed,
+        /// New grants are paused: the audit log does not keep up.
+        RecordUnavailable,
         /// The object was written while an admission guard was not verified.
         WrittenUnguarded,
     }

@@ -62,6 +62,23 @@ pub fn clock_skewed(ours: Timestamp, servers: Timestamp, limit: SignedDuration) 
     )
 }
 
+/// The refusal of all grants at present, because the audit log does not confirm that everything is recorded. `last` is when it
+/// confirmed that, and it must be within so many seconds.
+#[must_use]
+pub fn record_unavailable(last: Option<Timestamp>, within: u64) -> Refusal {
+    let last = last.map_or_else(
+        || "the audit log has never confirmed that everything is recorded".to_owned(),
+        |last| format!("the audit log confirmed at {} for the last time that everything is recorded", stamp(last)),
+    );
+    Refusal::new(
+        Reason::RecordUnavailable,
+        format!(
+            "new grants are on hold, since {last}, and the chart's value record.requireWithin allows {within} seconds. An admin finds the cause in the \
+             log of the record's pod; active grants still expire on schedule"
+        ),
+    )
+}
+
 /// The refusal of a request that was created while the guards were not proven. Its author is uncertain, so it is never granted.
 #[must_use]
 pub fn requested_unguarded(created: Timestamp) -> Refusal {

@@ -8,6 +8,7 @@ pub mod acting;
 pub mod activity;
 pub mod admit_decision;
 pub mod approval;
+pub mod audit;
 pub mod author;
 pub mod author_check;
 pub mod binding;

@@ -21,6 +21,8 @@ pub struct Past {
     /// True while an active or pending request extends it, over any number of steps. The extension depends on its base, and an auditor of
     /// the extension finds the whole chain.
     pub prolonged: bool,
+    /// True while its transitions are not in the audit log, where there is one: the log is then what auditors read.
+    pub unrecorded: bool,
 }
 
 /// How long a record is kept.
@@ -30,6 +32,8 @@ pub enum Kept {
     Until(Timestamp),
     /// Until something else ends.
     Meanwhile,
+    /// Until it is in the audit log.
+    UntilRecorded,
     /// Without limit at present: no policy sets one.
     ForEver,
 }
@@ -40,6 +44,9 @@ pub fn kept(past: Past, policy: Option<&ApprovalPolicySpec>) -> Kept {
     let (Some(ended), true) = (past.ended_at, past.state.is_some_and(State::is_terminal)) else { return Kept::Meanwhile };
     if past.review_owed || past.prolonged {
         return Kept::Meanwhile;
+    }
+    if past.unrecorded {
+        return Kept::UntilRecorded;
     }
     let Some((policy, retention)) = policy.and_then(|policy| Some((policy, retention(policy)?))) else { return Kept::ForEver };
     // The cooldown of the same person's next request begins at the end of this one.
@@ -72,7 +79,7 @@ mod tests {
     }
 
     fn past(state: State) -> Past {
-        Past { state: Some(state), ended_at: Some(at(0)), granted: true, review_owed: false, prolonged: false }
+        Past { state: Some(state), ended_at: Some(at(0)), granted: true, review_owed: false, prolonged: false, unrecorded: false }
     }
 
     #[test]
@@ -109,6 +116,14 @@ mod tests {
         for unclear in [Past { state: None, ..past(State::Expired) }, Past { ended_at: None, ..past(State::Expired) }] {
             assert_eq!(kept(unclear, Some(&policy(Some(60), 0))), Kept::Meanwhile);
         }
+    }
+
+    #[test]
+    fn t91_what_is_not_in_the_audit_log_stays_whatever_its_retention() {
+        for policy in [Some(policy(Some(1), 0)), Some(policy(None, 0)), None] {
+            assert_eq!(kept(Past { unrecorded: true, ..past(State::Expired) }, policy.as_ref()), Kept::UntilRecorded);
+        }
+        assert_eq!(kept(Past { unrecorded: true, ..past(State::Active) }, None), Kept::Meanwhile);
     }
 
     #[test]

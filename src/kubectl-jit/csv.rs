@@ -66,7 +66,7 @@ fn end(status: &RoleActivationRequestStatus) -> Option<&TimelineEntry> {
 
 /// A text as one field. A quote is added before each part that a spreadsheet could interpret as a formula. With some locales, spreadsheets
 /// also split lines at other characters than commas, and then the quotes around a field do not protect.
-fn field(text: &str) -> String {
+pub fn field(text: &str) -> String {
     let text = printable(text);
     let mut safe = String::with_capacity(text.len());
     let mut begins = true;

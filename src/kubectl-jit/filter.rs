@@ -111,6 +111,12 @@ impl Filter {
         Ok(Found { requests, unmatched: Some(Problem::Absent(self.unmatched(&listed, &all, &roles))) })
     }
 
+    /// True for a request of the audit log that the filter selects. It has the role that was granted.
+    #[must_use]
+    pub fn selects_recorded(&self, request: &RoleActivationRequest) -> bool {
+        self.selects(request, &BTreeMap::new())
+    }
+
     fn selects(&self, request: &RoleActivationRequest, roles: &BTreeMap<String, RoleRef>) -> bool {
         let For { eligibility, role } = &self.what;
         self.of_user.as_deref().is_none_or(|user| requester(request) == user)

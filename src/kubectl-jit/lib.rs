@@ -47,7 +47,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use commands::{
     activate, approve, can_i, check, completion, deactivate, deny, describe, explain, extend, get, history, lint, list, man, notify,
-    pending, review, revoke, roles, run, status, unblock, version, wait, whoami,
+    pending, record, review, revoke, roles, run, status, unblock, version, wait, whoami,
 };
 use flags::Flags;
 pub use problem::Exit;
@@ -86,6 +86,7 @@ enum Command {
     Revoke(revoke::Options),
     Review(review::Options),
     History(history::Options),
+    Record(Box<record::Options>),
     Whoami(whoami::Options),
     Unblock(unblock::Options),
     Check(check::Options),
@@ -176,6 +177,7 @@ async fn dispatch(cli: Cli, screen: Screen) -> Result<Exit, Problem> {
         Command::Explain(options) => return explain::run(&options, &screen),
         Command::Completion(options) => return completion::run(&options, &screen),
         Command::Man(options) => return man::run(&options, &self::command(), &screen),
+        Command::Record(options) => return record::run(*options, flags, screen).await,
         Command::Version(options) if options.client => return version::client(&options, &screen),
         Command::Whoami(options) if options.is_prompt() => {
             whoami::prompt(flags, screen).await;
@@ -218,6 +220,11 @@ async fn execute(command: Command, session: &mut Session) -> Result<Exit, Proble
         Command::Notify(options) => notify::run(&options, session).await,
         Command::Version(options) => version::run(&options, session).await,
         // Handled by `dispatch`.
-        Command::Lint(_) | Command::Explain(_) | Command::Completion(_) | Command::Man(_) | Command::Complete { .. } => Ok(Exit::Done),
+        Command::Lint(_)
+        | Command::Explain(_)
+        | Command::Completion(_)
+        | Command::Man(_)
+        | Command::Record(_)
+        | Command::Complete { .. } => Ok(Exit::Done),
     }
 }

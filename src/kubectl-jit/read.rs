@@ -46,6 +46,15 @@ impl Scope {
         if session.flags.namespaces.is_empty() { Self::All } else { Self::In(session.namespaces()) }
     }
 
+    /// True for a namespace among these.
+    #[must_use]
+    pub fn contains(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::In(names) => names.iter().any(|name| name == namespace),
+        }
+    }
+
     /// True if a table needs a column for the namespace.
     #[must_use]
     pub fn is_several(&self) -> bool {

@@ -52,6 +52,20 @@ pub struct Config {
     /// How the guards are proven.
     #[serde(default, deserialize_with = "or_default")]
     pub guards: Proof,
+    /// The audit log, if there is one.
+    #[serde(default)]
+    pub record: Option<AuditLog>,
+}
+
+/// What the controller knows of the audit log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuditLog {
+    /// The Lease that says what is recorded.
+    pub lease: String,
+    /// How old its last confirmation may be for a new grant. None: grants do not depend on the log.
+    #[serde(default)]
+    pub require_within: Option<Duration>,
 }
 
 /// How the guards are proven.

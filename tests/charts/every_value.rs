@@ -101,9 +101,40 @@ fn operator() -> Vec<Row> {
         ("test.podSpec", json!({"priorityClassName": "x"}), nothing()),
         ("extraObjects", json!([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}]), nothing()),
     ];
+    rows.extend(record());
     rows.extend(monitors());
     rows.extend(alerts_and_dashboard());
     rows
+}
+
+/// The values of the audit log.
+fn record() -> Vec<Row> {
+    let on = || json!({"record": {"enabled": true, "keySecret": "key"}});
+    let policies = || json!({"record": {"enabled": true, "keySecret": "key"}, "networkPolicy": {"enabled": true}});
+    let named = || json!({"record": {"enabled": true, "keySecret": "key", "serviceAccount": {"name": "x"}}});
+    vec![
+        ("record.enabled", json!(true), json!({"record": {"keySecret": "key"}})),
+        ("record.url", json!("s3://audit/log"), on()),
+        ("record.keySecret", json!("other"), on()),
+        ("record.retention", json!("8760h"), on()),
+        ("record.requireWithin", json!("5m"), on()),
+        ("record.witnesses", json!([{"url": "https://w.example.com", "key": "w+1+A"}]), on()),
+        ("record.persistence.existingClaim", json!("claim"), on()),
+        ("record.persistence.size", json!("1Gi"), on()),
+        ("record.persistence.storageClass", json!("fast"), on()),
+        ("record.persistence.accessModes", json!(["ReadWriteOncePod"]), on()),
+        ("record.persistence.annotations", json!({"a": "b"}), on()),
+        ("record.persistence.keep", json!(false), on()),
+        ("record.envFrom", json!([{"secretRef": {"name": "x"}}]), on()),
+        ("record.egress", json!([{"ports": [{"port": 443}]}]), policies()),
+        ("record.resources", json!({"limits": {"memory": "1Gi"}}), on()),
+        ("record.podAnnotations", json!({"a": "b"}), on()),
+        ("record.podLabels", json!({"a": "b"}), on()),
+        ("record.serviceAccount.create", json!(false), named()),
+        ("record.serviceAccount.name", json!("x"), on()),
+        ("record.serviceAccount.annotations", json!({"a": "b"}), on()),
+        ("record.podSpec", json!({"priorityClassName": "x"}), on()),
+    ]
 }
 
 /// The values of the monitors.

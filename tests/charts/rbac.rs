@@ -126,6 +126,22 @@ fn t25_the_controller_may_do_this_and_no_more() {
 }
 
 #[test]
+fn t95_the_record_reads_and_writes_its_lease_only() {
+    let rendered = operator(&json!({"record": {"enabled": true, "keySecret": "key"}}));
+    let name = "jit-rbac-record";
+    let once = ["roles.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io", "namespaces"];
+    let wanted: BTreeSet<_> = [each(&READ, &KINDS), each(&["get"], &once)].into_iter().flatten().collect();
+    assert_eq!(rights(rendered.get("ClusterRole", name)), wanted);
+    let lease = format!("leases.coordination.k8s.io {name}");
+    assert_eq!(rights(rendered.get("Role", name)), each(&["get", "patch"], &[&lease]));
+    // The controller learns what is recorded, and cannot claim it.
+    let of_controller: Vec<_> =
+        rights(rendered.get("Role", "jit-rbac-controller")).into_iter().filter(|right| right.ends_with(name)).collect();
+    assert_eq!(of_controller, [format!("get {lease}")]);
+    assert!(default().find("Deployment", name).is_none(), "it is off by default");
+}
+
+#[test]
 fn t24_the_webhook_reads_reviews_and_writes_its_certificate_only() {
     let name = "jit-rbac-webhook";
     let configurations = [

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use control_plane::{ADMIN, Cluster, Operator, OperatorOptions, Options, Plane, Proxy, User, standard_users};
+use control_plane::{ADMIN, Cluster, Operator, OperatorOptions, Options, Plane, Proxy, ServiceOptions, User, standard_users};
 use kube::Client;
 use serde_json::{Value, json};
 
@@ -46,6 +46,8 @@ pub struct Setting {
     pub webhook_proxied: bool,
     /// The number of controllers, if not two.
     pub replicas: Option<usize>,
+    /// The services next to the operator.
+    pub services: Vec<ServiceOptions>,
     /// The program and the chart, if not those of the checkout.
     pub earlier: Option<(PathBuf, PathBuf)>,
 }
@@ -72,6 +74,7 @@ impl ClusterFixture {
         };
         options.cluster_roles.extend([AGGREGATED, GAINING].map(str::to_owned));
         options.values = setting.values;
+        options.services = setting.services;
         options.unwatched = setting.unwatched.iter().map(|name| (*name).to_owned()).collect();
         options.webhook_flags = setting.webhook_flags;
         options.replicas = setting.replicas.unwrap_or(options.replicas);

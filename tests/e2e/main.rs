@@ -29,6 +29,7 @@ mod known_limits;
 mod notifications;
 mod overload;
 mod plugin;
+mod record;
 mod refusals;
 mod replicas;
 mod request_flood;
@@ -118,6 +119,7 @@ fn against_time() -> Vec<(&'static str, TestCase)> {
         gitops::test_cases(),
         notifications::test_cases(),
         overload::test_cases(),
+        record::test_cases(),
         uninstall::test_cases(),
         upgrade::test_cases(),
         soak::test_cases(),

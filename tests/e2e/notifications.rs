@@ -184,7 +184,7 @@ impl Scene {
 
     /// Returns the notify process.
     pub fn notify(&self) -> Result<&Server, Error> {
-        Ok(self.fixture.operator.notify().ok_or("the notify process does not run")?)
+        Ok(self.fixture.operator.service("notify")?)
     }
 }
 

@@ -7,6 +7,8 @@
 
 {{- define "jit-rbac.controller" -}}{{ include "jit-rbac.fullname" . }}-controller{{- end -}}
 {{- define "jit-rbac.webhook" -}}{{ include "jit-rbac.fullname" . }}-webhook{{- end -}}
+{{- define "jit-rbac.record" -}}{{ include "jit-rbac.fullname" . }}-record{{- end -}}
+{{- define "jit-rbac.recordAccount" -}}{{ default (include "jit-rbac.record" .) .Values.record.serviceAccount.name }}{{- end -}}
 {{- define "jit-rbac.test" -}}{{ include "jit-rbac.fullname" . }}-test{{- end -}}
 
 {{/* The two ServiceAccounts, and their user names, as the API server sees them. */}}
@@ -68,7 +70,7 @@ app.kubernetes.io/component: {{ . }}
 {{- $host := ternary (urlParse .Values.outOfCluster.webhookUrl).hostname (include "jit-rbac.webhookHost" .) .Values.outOfCluster.enabled -}}
 {{- $_ := set $certificate "selfManaged" (dict "secret" (include "jit-rbac.tlsSecret" .) "dnsNames" (list $host)) -}}
 {{- end -}}
-{{- dict
+{{- $config := dict
   "operatorNamespace" .Release.Namespace
   "controller" (dict "serviceAccount" (include "jit-rbac.controllerAccount" .) "lease" (include "jit-rbac.controller" .))
   "webhook" (dict
@@ -80,8 +82,23 @@ app.kubernetes.io/component: {{ . }}
   "systemNamespaces" .Values.systemNamespaces
   "identity" (dict "prefixes" .Values.identity.prefixes "aliases" .Values.identity.aliases)
   "guardedLabels" (dict "keys" .Values.guardedLabels.keys "prefixes" .Values.guardedLabels.prefixes)
-  "guards" (dict "mayAnswerFirst" .Values.admissionGuards.mayAnswerFirst)
-| toPrettyJson -}}
+  "guards" (dict "mayAnswerFirst" .Values.admissionGuards.mayAnswerFirst) -}}
+{{- if .Values.record.enabled -}}
+{{- $_ := set $config "record" (dict "lease" (include "jit-rbac.record" .)) -}}
+{{- with .Values.record.requireWithin -}}{{- $_ := set $config.record "requireWithin" . -}}{{- end -}}
+{{- end -}}
+{{- $config | toPrettyJson -}}
+{{- end -}}
+
+{{/* The settings of the record. */}}
+{{- define "jit-rbac.record.settings" -}}
+{{- $settings := dict
+  "url" (default "file:///var/lib/jit-rbac/log" .Values.record.url)
+  "keys" "/etc/jit-rbac/keys"
+  "lease" (include "jit-rbac.record" .)
+  "witnesses" .Values.record.witnesses -}}
+{{- with .Values.record.retention -}}{{- $_ := set $settings "retention" . -}}{{- end -}}
+{{- $settings | toPrettyJson -}}
 {{- end -}}
 
 {{/* The files in the folder `policies`; each has one policy and its binding. */}}
@@ -142,6 +159,19 @@ The expected content of the guards, for the controller, which watches them: the 
 {{- end -}}
 {{- if eq (include "jit-rbac.controllerAccount" .) (include "jit-rbac.webhookAccount" .) -}}
 {{- fail "controller.serviceAccount.name and webhook.serviceAccount.name must differ: the webhook must not have the permissions of the controller" -}}
+{{- end -}}
+{{- if .Values.record.enabled -}}
+{{- if not .Values.record.keySecret -}}
+{{- fail "record.enabled needs record.keySecret: the Secret with the private key of the audit log, which 'kubectl jit record create-key' writes" -}}
+{{- end -}}
+{{- with .Values.record.serviceAccount -}}
+{{- if and (not .create) (not .name) -}}
+{{- fail "record.serviceAccount.create is false: set record.serviceAccount.name to the name of an existing ServiceAccount" -}}
+{{- end -}}
+{{- end -}}
+{{- if has (include "jit-rbac.recordAccount" .) (list "default" (include "jit-rbac.controllerAccount" .) (include "jit-rbac.webhookAccount" .)) -}}
+{{- fail "record.serviceAccount.name must be neither 'default' nor the ServiceAccount of another process: the record may only read" -}}
+{{- end -}}
 {{- end -}}
 {{- if eq (int .Values.webhook.port) (int .Values.webhook.healthPort) -}}
 {{- fail "webhook.port and webhook.healthPort must differ" -}}

@@ -50,6 +50,24 @@ pub const ClockSkewed: Explanation = Explanation {
             another node.",
 };
 
+pub const RecordUnavailable: Explanation = Explanation {
+    meaning: "New grants are paused, because the audit log has not confirmed for longer than the chart's value `record.requireWithin` that \
+              everything is recorded. Active grants are not affected and still expire on schedule.",
+    when: "On pending requests. They continue when the audit log confirms again. Without `record.requireWithin`, which is the default, \
+           grants never wait for the log.",
+    examples: &[Console(
+        STATUS_OF_REQUEST,
+        &[
+            "RecordUnavailable: new grants are on hold, since the audit log confirmed at 2026-11-25T12:00:00Z for the last time that everything is recorded, and \
+             the chart's value record.requireWithin allows 300 seconds. An admin finds the cause in the log of the record's pod; active grants still \
+             expire on schedule",
+        ],
+    )],
+    requester: "Wait. If the reason stays for some minutes, tell an admin.",
+    admin: "See the runbook [JitRbacRecordBehind](../runbooks/JitRbacRecordBehind.md): the process `record` does not run, or its store \
+            does not answer or is full.",
+};
+
 pub const WrittenUnguarded: Explanation = Explanation {
     meaning: "The object was written while an admission guard was missing or changed, so it may be forged. It is never used, even \
               after the guards are restored. To use it, write it again.",

@@ -14,6 +14,7 @@
 )]
 
 mod approval;
+mod audit;
 mod bounded;
 mod checked;
 mod deleting;

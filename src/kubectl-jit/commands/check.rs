@@ -421,7 +421,7 @@ async fn altered(session: &Session, namespace: &str) -> Vec<String> {
 async fn held_back(session: &Session) -> Option<Finding> {
     let pending = api::selectors::in_state(|state| state == State::Pending);
     let requests = session.requests(&Scope::All, &pending).await.ok()?;
-    let held = |reason: Reason| matches!(reason, Reason::GuardsNotVerified | Reason::ClockSkewed);
+    let held = |reason: Reason| matches!(reason, Reason::GuardsNotVerified | Reason::ClockSkewed | Reason::RecordUnavailable);
     let waits = requests.iter().find(|request| request.status.as_ref().and_then(|status| status.reason).is_some_and(held))?;
     Some(Health::Broken.of("guards", format!("{} waits: {}", full_name(waits), words::message(waits))))
 }

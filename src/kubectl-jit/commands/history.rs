@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::record::{Source, ended_requests};
 use crate::{
     chains, csv,
     filter::{Filter, Found, Listed},
@@ -34,6 +35,12 @@ pub struct Options {
     until: Option<When>,
     #[command(flatten)]
     filter: Filter,
+    /// Also list the requests that only the audit log has: a folder or a URL, see kubectl jit record.
+    #[arg(long, value_name = "URL", env = "KUBECTL_JIT_RECORD_LOG", requires = "key")]
+    log: Option<String>,
+    /// The public key of that log: the key itself, or a file or folder with one or more.
+    #[arg(long, value_name = "KEY", env = "KUBECTL_JIT_RECORD_KEY")]
+    key: Option<String>,
     /// Maximum number of requests, 0 for all; defaults to 100 in a table and to all in other formats.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -89,7 +96,21 @@ pub async fn run(options: &Options, session: &Session) -> Result<Exit, Problem> 
             && options.until.is_none_or(|until| ended(request) < until.before(now))
     };
     let listed = Listed { scope: &scope, fields: &selectors::ended_states(), labels: "", mine: false, called: "completed request" };
-    let Found { requests: mut found, unmatched } = options.filter.requests(session, listed, wanted).await?;
+    let Found { requests: mut found, mut unmatched } = options.filter.requests(session, listed, wanted).await?;
+    if let (Some(log), Some(key)) = (&options.log, &options.key) {
+        let source = Source { log: log.clone(), key: key.clone() };
+        let mut recorded = ended_requests(&source, &session.screen).await?;
+        // The cluster has the newer state of a request that both have.
+        for request in &found {
+            recorded.remove(&request.uid().unwrap_or_default());
+        }
+        let selected = |request: &RoleActivationRequest| {
+            scope.contains(&request.namespace().unwrap_or_default()) && options.filter.selects_recorded(request) && wanted(request)
+        };
+        found.extend(recorded.into_values().filter(selected));
+        found.sort_by_key(|request| std::cmp::Reverse((created(request), request.uid())));
+        unmatched = unmatched.filter(|_| found.is_empty());
+    }
     let table = matches!(options.output, Shape::Table | Shape::Wide);
     let left_out = cut(&mut found, options.limit.unwrap_or(if table { SHOWN } else { 0 }));
     // Machine-readable formats print an empty list too.

@@ -17,6 +17,7 @@ pub mod list;
 pub mod man;
 pub mod notify;
 pub mod pending;
+pub mod record;
 pub mod review;
 pub mod revoke;
 pub mod roles;

@@ -30,6 +30,7 @@ use crate::{
     gather::{
         caches::Source,
         live::{self, StoredRequest},
+        recorded,
     },
     queue::Next,
 };
@@ -39,7 +40,7 @@ use domain::{
     retention::{Kept, Past, kept, retention},
 };
 use kube_io::{
-    cache::Key,
+    cache::{Key, version},
     call::{ReadError, read, write},
     consistency::Consistency,
 };
@@ -50,6 +51,8 @@ const ROUND: Duration = Duration::from_hours(1);
 const SOON: SignedDuration = SignedDuration::from_hours(2);
 /// The delay before a failed round is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
+/// The delay before a request that is not in the audit log yet is checked again. The record writes a checkpoint every 10 seconds.
+const RECORDED_AGAIN: SignedDuration = SignedDuration::from_secs(15);
 /// The page size of the list of requests. It is small, so that a round over years of them needs little memory at once.
 const PAGE: u32 = 100;
 /// The longest extension chain that is followed. Behind a longer one a record is kept.
@@ -181,6 +184,7 @@ impl EndedRequests {
             }
             // A later state, review or end of an extension queues this request again, and the rounds check it as well.
             Kept::Meanwhile => Ok(None),
+            Kept::UntilRecorded => Ok(self.context.now().checked_add(RECORDED_AGAIN).ok()),
         }
     }
 
@@ -195,6 +199,7 @@ impl EndedRequests {
             // A granted emergency must be reviewed until its status shows that it was.
             review_owed: facts.object.spec.emergency && status.granted_at.is_some() && !reviewed,
             prolonged: false,
+            unrecorded: false,
         };
         let caches = &self.context.caches;
         let eligibility = caches.eligibility(&facts.object.spec.eligibility_ref.name, source).await?;
@@ -206,7 +211,8 @@ impl EndedRequests {
         match kept(past, policy) {
             // This read comes last and is made once, because it costs most. Caches alone never cause a deletion.
             Kept::Until(at) if at <= self.context.now() && source == Source::Server => {
-                Ok(kept(Past { prolonged: self.prolonged(facts).await?, ..past }, policy))
+                let (prolonged, unrecorded) = (self.prolonged(facts).await?, self.unrecorded(found).await?);
+                Ok(kept(Past { prolonged, unrecorded, ..past }, policy))
             }
             otherwise => Ok(otherwise),
         }
@@ -237,6 +243,14 @@ impl EndedRequests {
             }
         }
         Ok(false)
+    }
+
+    /// Returns true while the audit log, where there is one, may not have every transition of a request. Each transition is a change of the
+    /// stored request, so its version says whether the record has read it (T91).
+    async fn unrecorded(&self, found: &StoredRequest) -> Result<bool, ReadError> {
+        let mark = recorded::mark(&self.context.client, &self.context.config).await?;
+        let version = version(&found.stored.metadata);
+        Ok(mark.is_some_and(|mark| version == 0 || version > mark.version))
     }
 
     /// Deletes the request that was checked, with its decisions. It deletes no other request of the same name.

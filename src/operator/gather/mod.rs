@@ -8,4 +8,5 @@ pub mod live;
 pub mod offers;
 pub mod pages;
 pub mod peers;
+pub mod recorded;
 pub mod written;

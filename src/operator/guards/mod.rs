@@ -8,6 +8,7 @@ pub mod harmless;
 mod lease_record;
 mod probe;
 mod prove;
+mod required_record;
 mod run;
 mod skew;
 mod state;

@@ -9,8 +9,10 @@ use super::{
     Guards,
     probe::Finding,
     prove::Found,
+    required_record::RequiredRecord,
     state::{Begun, Step},
 };
+use crate::gather::recorded;
 use api::Reason;
 use domain::{
     Refusal,
@@ -61,6 +63,7 @@ impl Guards {
         let (at, versions) = match (time, versions) {
             (Ok((at, skew)), Ok(versions)) => {
                 self.state.lock().skew = Some(skew);
+                self.look_at_record(at).await;
                 (at, versions)
             }
             (Err(why), _) | (_, Err(why)) => {
@@ -80,6 +83,18 @@ impl Guards {
         let step = self.looked(found, &proven, known);
         if step == Step::Begin {
             self.begin(proven).await;
+        }
+    }
+
+    /// Reads what the record confirms, if new grants require it. An earlier confirmation ages where it cannot be read.
+    async fn look_at_record(&self, at: jiff::Timestamp) {
+        let Some(within) = self.config.record.as_ref().and_then(|record| record.require_within) else { return };
+        match recorded::mark(&self.client, &self.config).await {
+            Ok(mark) => {
+                let within = Duration::from_secs(within.as_secs().into());
+                self.state.lock().record = Some(RequiredRecord::new(within, mark.unwrap_or_default(), at));
+            }
+            Err(error) => warn!(%error, "cannot read what is recorded"),
         }
     }
 

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     probe::{Finding, NOT_IN_FORCE},
+    required_record::RequiredRecord,
     skew::Skew,
 };
 use domain::{
@@ -51,6 +52,8 @@ pub(super) struct State {
     too_many: Option<TooMany>,
     /// The deviation of the clock.
     pub(super) skew: Option<Skew>,
+    /// What the record confirms, if new grants require it.
+    pub(super) record: Option<RequiredRecord>,
     /// This replica knows which replica is the leader: itself or another one.
     knows_holder: bool,
     /// This replica has proven all guards as the leader, now or before.
@@ -269,7 +272,7 @@ impl State {
             let why = unknown().unwrap_or_else(|| "the API server does not answer".to_owned());
             return not_proven(&format!("the last verification is more than {} seconds ago: {why}", PATIENCE.as_secs()));
         }
-        self.skew.as_ref().and_then(Skew::hold)
+        self.skew.as_ref().and_then(Skew::hold).or_else(|| self.record.as_ref().and_then(RequiredRecord::hold))
     }
 
     /// Returns what the rules need. While grants are paused, no request is finally denied either. Whether an object was created in proven

@@ -162,6 +162,7 @@ pub fn is_warning(state: State, reason: Reason) -> bool {
                 | Reason::RoleChanged
                 | Reason::GuardsNotVerified
                 | Reason::ClockSkewed
+                | Reason::RecordUnavailable
                 | Reason::BindingRefused
         )
 }

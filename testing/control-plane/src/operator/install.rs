@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use serde_json::{Value, json};
 
-use super::OperatorOptions;
+use super::{OperatorOptions, ServiceOptions};
 use crate::cluster::run;
 use crate::{ADMIN, Cluster, Error, Result};
 
@@ -28,8 +28,6 @@ pub(super) struct Installed {
     pub(super) webhook: PathBuf,
     /// The webhook's token, which the kubeconfig contains.
     pub(super) webhook_token: String,
-    /// The configuration file and the kubeconfig of the notify process, if the chart has it.
-    pub(super) notify: Option<(PathBuf, PathBuf)>,
 }
 
 /// Installs or upgrades the chart, and fetches the files that its pods would get.
@@ -68,9 +66,7 @@ async fn fetch(cluster: &Cluster, directory: &Path, options: &OperatorOptions) -
     fs::write(&guards, watched(&file("guards.json")?, &options.unwatched)?).map_err(Error::path("write", &guards))?;
     let (controller, webhook) = (format!("{name}-controller"), format!("{name}-webhook"));
     let (controller_token, webhook_token) = (token(cluster, &controller).await?, token(cluster, &webhook).await?);
-    let notify = if options.values["notify"]["enabled"] == true { Some(notify(cluster, &maps, directory, &name).await?) } else { None };
     Ok(Installed {
-        notify,
         config,
         controller: cluster.kubeconfig_for_token(&controller, &controller_token)?,
         controller_token,
@@ -79,22 +75,34 @@ async fn fetch(cluster: &Cluster, directory: &Path, options: &OperatorOptions) -
     })
 }
 
-/// Fetches the configuration of the notify process, with the folder in which a test keeps Secrets, and its identity.
-async fn notify(cluster: &Cluster, maps: &Api<ConfigMap>, directory: &Path, name: &str) -> Result<(PathBuf, PathBuf)> {
-    let account = format!("{name}-notify");
-    let data = maps.get(&account).await?.data.unwrap_or_default();
-    let text = data.get("notify.json").ok_or_else(|| Error::State("the chart's ConfigMap has no notify.json".to_owned()))?;
-    let mut config: Value = serde_json::from_str(text)?;
-    let secrets = secrets(cluster);
-    fs::create_dir_all(&secrets).map_err(Error::path("create", &secrets))?;
-    config["secrets"] = json!(secrets);
-    let path = directory.join("notify.json");
-    fs::write(&path, config.to_string()).map_err(Error::path("write", &path))?;
-    let token = token(cluster, &account).await?;
-    Ok((path, cluster.kubeconfig_for_token(&account, &token)?))
+/// The files of a service.
+pub(super) struct InstalledService {
+    /// Its settings.
+    pub(super) settings: PathBuf,
+    /// Its kubeconfig.
+    pub(super) kubeconfig: PathBuf,
 }
 
-/// Returns the folder with one folder for each Secret of a receiver, which a pod would mount.
+/// Fetches what the pod of a service would get.
+pub(super) async fn fetch_service(
+    cluster: &Cluster,
+    directory: &Path,
+    options: &OperatorOptions,
+    service: &ServiceOptions,
+) -> Result<InstalledService> {
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client(ADMIN).await?, NAMESPACE);
+    let (account, file) = (format!("{}-{}", full_name(&options.release), service.name), format!("{}.json", service.name));
+    let text = maps.get(&account).await?.data.and_then(|mut data| data.remove(&file));
+    let text = text.ok_or_else(|| Error::State(format!("the ConfigMap {account} has no {file}")))?;
+    let mut content: Value = serde_json::from_str(&text)?;
+    merge(&mut content, &service.settings);
+    let settings = directory.join(&file);
+    fs::write(&settings, content.to_string()).map_err(Error::path("write", &settings))?;
+    let token = token(cluster, &account).await?;
+    Ok(InstalledService { settings, kubeconfig: cluster.kubeconfig_for_token(&account, &token)? })
+}
+
+/// Returns the folder with one folder for each Secret of a receiver of notifications, which a pod would mount.
 #[must_use]
 pub fn secrets(cluster: &Cluster) -> PathBuf {
     cluster.directory().join("operator").join("secrets")

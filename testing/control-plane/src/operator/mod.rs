@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::components::flag;
 use crate::ports::free_port;
@@ -31,8 +31,6 @@ const READY: Duration = Duration::from_secs(30);
 pub struct OperatorOptions {
     /// The `jit-rbac` program.
     pub binary: PathBuf,
-    /// The `jit-rbac-services` program, which runs if the chart value `notify.enabled` is true.
-    pub services: Option<PathBuf>,
     /// The chart's directory.
     pub chart: PathBuf,
     /// The Helm release; `jit-rbac` by default.
@@ -59,6 +57,33 @@ pub struct OperatorOptions {
     pub webhook_proxied: bool,
     /// The time limit for each process to become ready; 30 s by default.
     pub ready_within: Duration,
+    /// The services next to the operator.
+    pub services: Vec<ServiceOptions>,
+}
+
+/// A service next to the operator: a subcommand of `jit-rbac-services` that runs as the chart's `ServiceAccount` for it, with the settings that
+/// the chart renders.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// The subcommand, which is also the end of the names of its `ServiceAccount` and `ConfigMap`, and the name of its settings file.
+    pub name: String,
+    /// Settings that replace those of the chart, such as folders that only a pod has.
+    pub settings: Value,
+    /// More environment variables.
+    pub env: Vec<(String, OsString)>,
+    /// Do not wait until it is ready, because it cannot be.
+    pub unready: bool,
+    /// It reads the configuration of the operator too.
+    pub reads_rules: bool,
+}
+
+impl ServiceOptions {
+    /// The notify process, whose Secrets are folders in [`secrets`].
+    fn notify(cluster: &Cluster) -> Result<Self> {
+        let secrets = secrets(cluster);
+        fs::create_dir_all(&secrets).map_err(Error::path("create", &secrets))?;
+        Ok(Self { name: "notify".to_owned(), settings: json!({ "secrets": secrets }), env: Vec::new(), unready: false, reads_rules: false })
+    }
 }
 
 impl OperatorOptions {
@@ -67,7 +92,6 @@ impl OperatorOptions {
     pub fn new(binary: impl Into<PathBuf>, chart: impl Into<PathBuf>) -> Self {
         Self {
             binary: binary.into(),
-            services: None,
             chart: chart.into(),
             release: install::RELEASE.to_owned(),
             replicas: 2,
@@ -81,13 +105,13 @@ impl OperatorOptions {
             proxy: None,
             webhook_proxied: false,
             ready_within: READY,
+            services: Vec::new(),
         }
     }
 
     /// The options for a checkout: `charts/jit-rbac` in it, and the program in the directory of the running one.
     pub fn of_checkout(root: &Path) -> Result<Self> {
-        let options = Self::new(program("jit-rbac")?, root.join("charts").join("jit-rbac"));
-        Ok(Self { services: program("jit-rbac-services").ok(), ..options })
+        Ok(Self::new(program("jit-rbac")?, root.join("charts").join("jit-rbac")))
     }
 }
 
@@ -96,7 +120,7 @@ impl OperatorOptions {
 pub struct Operator {
     webhook: Server,
     controllers: Vec<Server>,
-    notify: Option<Server>,
+    services: Vec<Server>,
     webhook_port: u16,
     ready_within: Duration,
     reaper: Arc<Reaper>,
@@ -113,8 +137,9 @@ impl Operator {
         let rollout = Rollout { cluster, reaper, options: &options, directory: &directory, installed: &installed };
         let webhook = rollout.webhook(webhook_port)?;
         let controllers = (0..options.replicas).map(|number| rollout.controller(number)).collect::<Result<_>>()?;
-        let notify = rollout.notify()?;
-        let operator = Self { webhook, controllers, notify, webhook_port, ready_within: options.ready_within, reaper: Arc::clone(reaper) };
+        let services = rollout.services().await?;
+        let operator =
+            Self { webhook, controllers, services, webhook_port, ready_within: options.ready_within, reaper: Arc::clone(reaper) };
         operator.wait_until_ready().await?;
         probe::wait_until_guarded(cluster, &options.release).await?;
         Ok(operator)
@@ -139,14 +164,14 @@ impl Operator {
         self.webhook.terminate(options.ready_within).await?;
         let webhook = rollout.webhook(self.webhook_port)?;
         webhook.wait_until_ready(options.ready_within).await?;
-        if let Some(old) = &self.notify {
-            old.terminate(options.ready_within).await?;
+        for service in &self.services {
+            service.terminate(options.ready_within).await?;
         }
-        let notify = rollout.notify()?;
+        let services = rollout.services().await?;
         Ok(Self {
             webhook,
             controllers,
-            notify,
+            services,
             webhook_port: self.webhook_port,
             ready_within: options.ready_within,
             reaper: Arc::clone(reaper),
@@ -161,19 +186,10 @@ impl Operator {
     /// Waits until every process is ready. Fails at once, with the end of its log, if one of them has ended.
     pub async fn wait_until_ready(&self) -> Result<()> {
         self.webhook.wait_until_ready(self.ready_within).await?;
-        for controller in &self.controllers {
-            controller.wait_until_ready(self.ready_within).await?;
-        }
-        if let Some(notify) = &self.notify {
-            notify.wait_until_ready(self.ready_within).await?;
+        for server in &self.controllers {
+            server.wait_until_ready(self.ready_within).await?;
         }
         Ok(())
-    }
-
-    /// Returns the notify process, if the chart has it.
-    #[must_use]
-    pub fn notify(&self) -> Option<&Server> {
-        self.notify.as_ref()
     }
 
     /// Returns the webhook's process. It keeps its port over restarts.
@@ -200,9 +216,15 @@ impl Operator {
         self.controllers.get(number).ok_or_else(|| Error::State(format!("no controller {number}: there are {has}, counted from 0")))
     }
 
+    /// Returns the process of a service, by its subcommand.
+    pub fn service(&self, name: &str) -> Result<&Server> {
+        let found = self.services.iter().find(|service| service.name() == name);
+        found.ok_or_else(|| Error::State(format!("no service {name} was started")))
+    }
+
     /// Returns all processes, the webhook's first.
     pub fn servers(&self) -> impl Iterator<Item = &Server> {
-        std::iter::once(&self.webhook).chain(&self.controllers).chain(&self.notify)
+        std::iter::once(&self.webhook).chain(&self.controllers).chain(&self.services)
     }
 
     /// Returns what another program needs to end the processes after [`Operator::detach`].
@@ -260,19 +282,34 @@ impl Rollout<'_> {
         self.start(&name, &kubeconfig, vec!["controller".into(), identity])
     }
 
-    fn notify(&self) -> Result<Option<Server>> {
-        let Some((config, kubeconfig)) = &self.installed.notify else { return Ok(None) };
-        let binary = self.options.services.as_ref().ok_or_else(|| Error::State("the program jit-rbac-services is not built".to_owned()))?;
-        Server::start(spec(binary, self.directory, config, "notify", kubeconfig, vec!["notify".into()]), self.reaper).map(Some)
+    /// Starts the services, whose program is next to the operator's.
+    async fn services(&self) -> Result<Vec<Server>> {
+        let mut started = Vec::new();
+        let notify = (self.options.values["notify"]["enabled"] == true).then(|| ServiceOptions::notify(self.cluster)).transpose()?;
+        for service in self.options.services.iter().chain(&notify) {
+            let files = install::fetch_service(self.cluster, self.directory, self.options, service).await?;
+            let mut args = vec![service.name.clone().into(), flag("settings", &files.settings)];
+            args.extend(service.reads_rules.then(|| flag("config", &self.installed.config)));
+            let binary = self.options.binary.with_file_name("jit-rbac-services");
+            let mut spec = spec(&binary, self.directory, &service.name, &files.kubeconfig, args);
+            spec.env.extend(service.env.iter().cloned());
+            let server = Server::start(spec, self.reaper)?;
+            if !service.unready {
+                server.wait_until_ready(self.options.ready_within).await?;
+            }
+            started.push(server);
+        }
+        Ok(started)
     }
 
     fn start(&self, name: &str, kubeconfig: &Path, args: Vec<OsString>) -> Result<Server> {
-        Server::start(spec(&self.options.binary, self.directory, &self.installed.config, name, kubeconfig, args), self.reaper)
+        let args = args.into_iter().chain([flag("config", &self.installed.config)]).collect();
+        Server::start(spec(&self.options.binary, self.directory, name, kubeconfig, args), self.reaper)
     }
 }
 
-fn spec(binary: &Path, directory: &Path, config: &Path, name: &str, kubeconfig: &Path, mut args: Vec<OsString>) -> Spec {
-    args.extend([flag("config", config), flag("health-address", "127.0.0.1:0"), flag("log-format", "text")]);
+fn spec(binary: &Path, directory: &Path, name: &str, kubeconfig: &Path, mut args: Vec<OsString>) -> Spec {
+    args.extend([flag("health-address", "127.0.0.1:0"), flag("log-format", "text")]);
     Spec {
         name: name.to_owned(),
         program: binary.to_owned(),

@@ -1,10 +1,14 @@
 //! The content of the control planes of `make up` and `make demo`: namespaces, roles, users, the examples.
 
+mod audit_log;
+
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::{ADMIN, Cluster, Error, Result};
+
+pub use audit_log::AuditLog;
 
 const NAMESPACES: &str = include_str!("namespaces.yaml");
 const REQUESTERS: &str = include_str!("requesters.yaml");

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use control_plane::{Error, Operator, OperatorOptions, Reaper, Result, State, checkout};
+use control_plane::{Error, Operator, OperatorOptions, Reaper, Result, State, checkout, playground::AuditLog};
 
 /// Upgrades the chart and restarts the operator on the running control plane.
 pub(crate) async fn run() -> Result<()> {
@@ -10,6 +10,7 @@ pub(crate) async fn run() -> Result<()> {
         return Err(Error::State("the control plane has ended: `make up` starts a new one".to_owned()));
     }
     let mut options = OperatorOptions::of_checkout(&checkout()?)?;
+    AuditLog::prepare(state.cluster.directory())?.add_to(&mut options);
     options.webhook_port = Some(state.webhook_port);
     state.end_operator().await?;
     held.save(&state)?;

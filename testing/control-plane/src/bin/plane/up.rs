@@ -1,6 +1,9 @@
 use std::path::Path;
 
-use control_plane::{Operator, OperatorOptions, Options, Plane, Result, State, checkout, playground};
+use control_plane::{
+    Operator, OperatorOptions, Options, Plane, Result, State, checkout,
+    playground::{self, AuditLog},
+};
 
 /// Starts a control plane with operator and examples, and leaves it running.
 pub(crate) async fn up() -> Result<()> {
@@ -15,11 +18,13 @@ pub(crate) async fn up() -> Result<()> {
         held.end().await?;
     }
     let root = checkout()?;
-    let operator_options = OperatorOptions::of_checkout(&root)?;
+    let mut operator_options = OperatorOptions::of_checkout(&root)?;
     let options = Options { directory: Some(held.directory()), ..Options::default() };
     eprintln!("Starting etcd, kube-apiserver and kube-controller-manager.");
     let plane = Plane::start(options).await?;
     let cluster = plane.cluster().clone();
+    let audit_log = AuditLog::prepare(cluster.directory())?;
+    audit_log.add_to(&mut operator_options);
     playground::namespaces(&cluster).await?;
     playground::requesters(&cluster).await?;
     eprintln!("Installing charts/jit-rbac; starting the webhook and {} controllers.", operator_options.replicas);
@@ -30,6 +35,7 @@ pub(crate) async fn up() -> Result<()> {
     held.save(&state)?;
     operator.detach();
     plane.detach();
+    eprintln!("The audit log is in {}: `kubectl jit record list --log {0} --key {}`.", audit_log.log.display(), audit_log.key.display());
     eprintln!("The control plane is running. Logs are in {}; `make down` stops it.", state.cluster.directory().display());
     say_where(&state.cluster.kubeconfig(), &state.cluster.binaries().kubectl);
     Ok(())

@@ -6,7 +6,7 @@ mod screen;
 use std::fs;
 use std::time::Duration;
 
-use control_plane::{Cluster, Error, Operator, OperatorOptions, Options, Plane, Result, checkout, on_interrupt, playground};
+use control_plane::{Cluster, Error, Operator, OperatorOptions, Options, Plane, Result, checkout, on_interrupt, playground, wait_for_ok};
 use jiff::Timestamp;
 
 use audit_times::AuditTimes;
@@ -24,13 +24,30 @@ pub(crate) async fn demo() -> Result<()> {
     on_interrupt(move || reaper.end())?;
     playground::namespaces(&cluster).await?;
     println!("# The operator: its chart, installed with Helm; then two controllers and a webhook as the chart's ServiceAccounts.");
-    let operator = Operator::start(&cluster, plane.reaper(), OperatorOptions::of_checkout(&root)?).await?;
+    let mut options = OperatorOptions::of_checkout(&root)?;
+    let audit_log = playground::AuditLog::prepare(cluster.directory())?;
+    audit_log.add_to(&mut options);
+    let operator = Operator::start(&cluster, plane.reaper(), options).await?;
     let mut story = Story { screen: Screen::new(&cluster), audit_times: AuditTimes::new(cluster.audit()), table: Vec::new() };
     story.access(&cluster, &root.join("charts/jit-access")).await?;
     story.self_service().await?;
     story.two_leads().await?;
     story.killed(&operator).await?;
+    recorded(&audit_log).await?;
     story.end();
+    Ok(())
+}
+
+/// Shows what the audit log has and proves, once it has all of it.
+async fn recorded(log: &playground::AuditLog) -> Result<()> {
+    println!("\n# Everything is in the audit log, and each grant and each end follows from what is in it.");
+    for args in [&["list", "--utc"][..], &["verify"], &["replay"]] {
+        let done = wait_for_ok("the audit log", Duration::from_secs(30), async || {
+            let said = log.read(args).map_err(|error| error.to_string())?;
+            if args[0] != "list" || said.contains("Revoked") { Ok(said) } else { Err("the last end is not there yet".to_owned()) }
+        });
+        println!("$ kubectl jit record {}\n{}", args.join(" "), done.await?);
+    }
     Ok(())
 }
 
