@@ -133,7 +133,7 @@ impl ReceiverType {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookSettings {
-    /// Address, such as https://hooks.example.com/jit. Default: key `url` of the Secret.
+    /// Address, such as `https://hooks.example.com/jit`. Default: key `url` of the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "url_schema")]
     pub url: Option<String>,

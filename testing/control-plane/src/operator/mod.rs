@@ -285,7 +285,9 @@ impl Rollout<'_> {
     /// Starts the services, whose program is next to the operator's.
     async fn services(&self) -> Result<Vec<Server>> {
         let mut started = Vec::new();
-        let notify = (self.options.values["notify"]["enabled"] == true).then(|| ServiceOptions::notify(self.cluster)).transpose()?;
+        let notify = (self.options.values.pointer("/notify/enabled") == Some(&Value::Bool(true)))
+            .then(|| ServiceOptions::notify(self.cluster))
+            .transpose()?;
         for service in self.options.services.iter().chain(&notify) {
             let files = install::fetch_service(self.cluster, self.directory, self.options, service).await?;
             let mut args = vec![service.name.clone().into(), flag("settings", &files.settings)];
