@@ -148,7 +148,7 @@ pub struct SmtpSettings {
     #[x_kube(validation = Rule::new("self.matches('^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$') || isIP(self)")
         .message("must be a host name or an IP address, without a scheme and a port"))]
     pub host: String,
-    /// Port. Default: 465 for Implicit, 587 for StartTls, 25 for None.
+    /// Port. Default: 465 for Implicit, 587 for `StartTls`, 25 for None.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
@@ -183,7 +183,7 @@ pub struct SlackSettings {
     /// Id or name of the channel, such as `#oncall`.
     #[schemars(length(min = 1))]
     pub channel: Line<80>,
-    /// Address of the Web API. Default: https://slack.com/api.
+    /// Address of the Web API. Default: `https://slack.com/api`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "url_schema")]
     pub api_url: Option<String>,
@@ -197,7 +197,7 @@ pub struct TeamsWorkflowSettings {}
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PagerDutySettings {
-    /// Address of the Events API. Default: https://events.pagerduty.com/v2/enqueue.
+    /// Address of the Events API. Default: `https://events.pagerduty.com/v2/enqueue`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "url_schema")]
     pub url: Option<String>,
