@@ -6,6 +6,8 @@ pub mod handle;
 pub mod observe;
 pub mod queue;
 pub mod state;
+#[cfg(test)]
+mod tests;
 pub mod watching;
 pub mod worker;
 
