@@ -203,9 +203,8 @@ async fn t92_grants_wait_for_the_log_only_where_it_is_required(env: Arc<Env>) ->
     recorded.service()?.kill();
     let held = wait_for_ok("a request to be held back", Duration::from_secs(60), async || {
         let name = format!("held-{}", jiff::Timestamp::now().as_millisecond());
-        let mut request = scene.request(&name, &scene.offered("held"), "10m");
-        request["metadata"]["name"] = json!(name);
-        scene.write("lead-1", "rar", &request).await.map_err(|error| error.to_string())?;
+        let request = scene.request(&name, &scene.offered("held"), "10m");
+        scene.write("dev", "rar", &request).await.map_err(|error| error.to_string())?;
         let status = wait_for_ok("a state", SOON, async || {
             let status = scene.status(&name).await.map_err(|error| error.to_string())?;
             if status["state"].is_string() { Ok(status) } else { Err("none".to_owned()) }
@@ -214,9 +213,9 @@ async fn t92_grants_wait_for_the_log_only_where_it_is_required(env: Arc<Env>) ->
         if status["reason"] == "RecordUnavailable" {
             return Ok(name);
         }
-        scene.write("lead-1", "adec", &scene.decision(&name, "Deactivate", None)).await.map_err(|error| error.to_string())?;
+        scene.write("dev", "adec", &scene.decision(&name, "Deactivate", None)).await.map_err(|error| error.to_string())?;
         scene.ends_as(&name, "Deactivated", &[], SOON).await.map_err(|error| error.to_string())?;
-        Err(format!("it is {}", status["state"]))
+        Err(format!("it is {}: {}", status["state"], status["reason"]))
     });
     let held = held.await?;
     ensure!(scene.status(&held).await?["state"] == "Pending", "it was refused");

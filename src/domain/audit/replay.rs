@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use api::{ActivationDecision, ApprovalPolicy, Reason, RoleActivationRequest, RoleEligibility, State, stored::StoredNamespace};
+use api::{ActivationDecision, ApprovalPolicy, Reason, RoleActivationRequest, RoleEligibility, State, Verb, stored::StoredNamespace};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 
@@ -20,6 +20,9 @@ use crate::{
 
 /// An event that is recorded later than this after it happened may have lost its inputs: somebody can have changed them meanwhile.
 const LATE: SignedDuration = SignedDuration::from_mins(1);
+
+/// The most that the clock of the operator, which sets the time of an event, may be behind the API server's, which sets that of a decision.
+const CLOCKS: SignedDuration = SignedDuration::from_secs(5);
 
 /// What the replay says about a grant or an end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +120,11 @@ struct Inputted<'a>(&'a Known);
 impl Inputted<'_> {
     fn grant(&self, event: &Recorded) -> Proof {
         let judged = self.snapshot(&event.data.inputs, event.time).and_then(|(mut snapshot, settings)| {
+            // Times have whole seconds. What was taken back in the second of the grant may have come after it.
+            snapshot.decisions.retain(|decision| {
+                let may_take_back = matches!(decision.spec.decision, Verb::Deny | Verb::Revoke | Verb::Deactivate);
+                !may_take_back || decision.created < event.time
+            });
             let recorded = std::mem::take(&mut snapshot.request.record);
             let (digest, deadline) = (recorded.digest.clone(), recorded.expires_at);
             let verdict = decide(&snapshot, &settings, event.time);
@@ -193,7 +201,8 @@ impl Inputted<'_> {
         let decisions = inputs.decisions.iter().map(|hash| {
             let stored: ActivationDecision = self.body(input::Kind::Decision, hash)?;
             // Those that were made later belong to later events.
-            Ok(Some(convert::object(&stored.metadata, stored.spec)).filter(|decision| decision.created <= at))
+            let latest = at.checked_add(CLOCKS).unwrap_or(at);
+            Ok(Some(convert::object(&stored.metadata, stored.spec)).filter(|decision| decision.created <= latest))
         });
         let decisions = decisions.filter_map(Result::transpose).collect::<Result<Vec<_>, String>>()?;
         let base = inputs.base.as_ref().map(|base| self.base(base, at)).transpose()?;
