@@ -39,7 +39,7 @@ pub struct NotificationRuleSpec {
     /// The policies whose requests and eligibilities this rule is about. Default: all policies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies: Option<PolicySelection>,
-    /// What happened: Activation, Eligibility, ActiveAssignment, Emergency, Attestation, Finding, Guard or Record.
+    /// What happened: Activation, Eligibility, `ActiveAssignment`, Emergency, Attestation, Finding, Guard or Record.
     pub event: RuleEvent,
     /// To whom an event must be of interest: Requester, Approver or Admin. The Requester of an eligibility is its subject.
     pub recipient: Recipient,
@@ -82,7 +82,7 @@ pub enum RuleEvent {
     Activation,
     /// Eligibilities and policies that were written, suspended or ended.
     Eligibility,
-    /// RoleBindings that give an eligible role without jit-rbac. The chart value `notify.activeAssignments` must be true.
+    /// `RoleBindings` that give an eligible role without jit-rbac. The chart value `notify.activeAssignments` must be true.
     ActiveAssignment,
     /// Emergency activations and their reviews.
     Emergency,

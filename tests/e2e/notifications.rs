@@ -189,11 +189,13 @@ impl Scene {
 }
 
 /// Returns a receiver to apply.
+#[allow(clippy::needless_pass_by_value, reason = "for `json!`")]
 pub fn receiver(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "NotificationReceiver", "metadata": {"name": name}, "spec": spec})
 }
 
 /// Returns a rule to apply.
+#[allow(clippy::needless_pass_by_value, reason = "for `json!`")]
 pub fn rule(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "jitrbac.dev/v1alpha1", "kind": "NotificationRule", "metadata": {"name": name}, "spec": spec})
 }

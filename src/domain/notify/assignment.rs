@@ -1,4 +1,4 @@
-//! Active assignments: RoleBindings that give an eligible role without jit-rbac.
+//! Active assignments: `RoleBindings` that give an eligible role without jit-rbac.
 
 use jiff::Timestamp;
 use k8s_openapi::api::rbac::v1::RoleBinding;

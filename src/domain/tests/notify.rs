@@ -28,6 +28,7 @@ fn stamped(second: i64) -> String {
     domain::instant::stamp(at(second))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for `json!`")]
 fn request(status: Value) -> RoleActivationRequest {
     serde_json::from_value(json!({
         "apiVersion": "jitrbac.dev/v1alpha1", "kind": "RoleActivationRequest",

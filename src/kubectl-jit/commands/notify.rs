@@ -202,8 +202,9 @@ async fn configuration(session: &Session, namespace: &str) -> Result<(Directory,
     };
     let broken = |error: &dyn std::fmt::Display| Problem::Api(format!("the configuration of the notify process cannot be read: {error}"));
     let mut config: Value = serde_json::from_str(&text).map_err(|error| broken(&error))?;
-    let addresses: Addresses = serde_json::from_value(config["addresses"].take()).map_err(|error| broken(&error))?;
-    let defaults = serde_json::from_value(config["defaultRules"].take()).map_err(|error| broken(&error))?;
+    let mut field = |name: &str| config.get_mut(name).map(Value::take).unwrap_or_default();
+    let addresses: Addresses = serde_json::from_value(field("addresses")).map_err(|error| broken(&error))?;
+    let defaults = serde_json::from_value(field("defaultRules")).map_err(|error| broken(&error))?;
     Ok((Directory::new(addresses).map_err(|error| broken(&error))?, defaults))
 }
 

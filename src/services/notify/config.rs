@@ -58,7 +58,7 @@ pub struct Config {
     pub addresses: Addresses,
     /// Settings of the default rules, by name.
     pub default_rules: BTreeMap<String, Setting>,
-    /// True: RoleBindings are read, to tell about active assignments.
+    /// True: `RoleBindings` are read, to tell about active assignments.
     pub active_assignments: bool,
 }
 

@@ -55,7 +55,7 @@ async fn killed_while_sending_it_repeats_seconds_with_the_same_ids(env: Arc<Env>
         let granted = told.iter().filter(|told| told.kind() == "activation.granted").map(|told| told.id.clone()).collect::<BTreeSet<_>>();
         granted.len()
     };
-    wait_for_ok("every grant to be told", Duration::from_secs(60), async || {
+    wait_for_ok("every grant to be told", Duration::from_mins(1), async || {
         let count = wanted(&hook.told("/hook"));
         if count == REQUESTS { Ok(()) } else { Err(format!("{count} are")) }
     })

@@ -51,7 +51,7 @@ async fn p99_from_the_transition_to_the_wire_is_below_two_seconds(env: Arc<Env>)
         futures::future::try_join_all(some.iter().map(ask)).await?;
     }
     let activations = || hook.told("/hook").into_iter().filter(|told| told.kind().starts_with("activation")).collect::<Vec<_>>();
-    wait_for_ok("every event to be told", Duration::from_secs(60), async || {
+    wait_for_ok("every event to be told", Duration::from_mins(1), async || {
         let count = activations().len();
         if count >= EVENTS { Ok(()) } else { Err(format!("{count} are")) }
     })

@@ -227,7 +227,7 @@ impl Cluster {
         let namespace = assignment.subject.namespace.clone().unwrap_or_default();
         let facts = known.namespaces.get(&namespace).cloned();
         let covers = |eligibility: &RoleEligibility| {
-            let by_name = eligibility.spec.namespaces.names.iter().any(|name| *name == namespace);
+            let by_name = eligibility.spec.namespaces.names.contains(&namespace);
             by_name || facts.as_ref().is_some_and(|facts| namespace::covers(&eligibility.spec, &namespace, facts))
         };
         let eligible = |found: &&Authored<RoleEligibility>| assignment.is_eligible(&found.object) && covers(&found.object);

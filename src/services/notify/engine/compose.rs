@@ -28,6 +28,7 @@ const fn state(state: text::State) -> State {
 }
 
 /// Returns the message of one item.
+#[must_use]
 pub fn message(item: &Item, console_url: &str, reference: Option<String>) -> Message {
     let (occasion, text) = (&item.occasion, &item.text);
     let subject = &occasion.event.subject;
@@ -94,6 +95,7 @@ fn own(id: String, name: &str, time: Timestamp, title: String, facts: Vec<Fact>,
 }
 
 /// Returns one message instead of `items`, which have the same recipients.
+#[must_use]
 pub fn summary(items: &[Item], now: Timestamp) -> Message {
     let id = id_of(items.iter().map(|item| item.occasion.event.id.clone()));
     let mut facts: Vec<Fact> = items
@@ -109,6 +111,7 @@ pub fn summary(items: &[Item], now: Timestamp) -> Message {
 }
 
 /// Returns the message that tells a receiver how many messages it did not get.
+#[must_use]
 pub fn dropped(receiver_uid: &str, count: i64, total: i64, now: Timestamp) -> Message {
     let id = id_of([receiver_uid.to_owned(), "dropped".to_owned(), total.to_string()].into_iter());
     let title = format!("{count} messages to this receiver were dropped, because its queue was full");
@@ -116,6 +119,7 @@ pub fn dropped(receiver_uid: &str, count: i64, total: i64, now: Timestamp) -> Me
 }
 
 /// Returns a message that only tests its receiver.
+#[must_use]
 pub fn test(id: &str, receiver: &str, to: Vec<Address>, now: Timestamp) -> Message {
     let facts = vec![Fact::new("Receiver", receiver), Fact::new("Test", id)];
     let message = own(id_of([id.to_owned()].into_iter()), "test", now, format!("test of the receiver '{receiver}'"), facts, to);

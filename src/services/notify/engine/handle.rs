@@ -143,7 +143,7 @@ impl Handles {
         let gauge = |handle: &Arc<Handle>| {
             let state = handle.state.lock();
             let oldest = state.queue.oldest().map_or(0.0, |at| now.duration_since(at).as_secs_f64().max(0.0));
-            Gauge { kind: state.kind, waiting: state.queue.len(), oldest, is_well: state.blocked.is_none() }
+            Gauge { kind: state.kind, waiting: state.queue.count(), oldest, is_well: state.blocked.is_none() }
         };
         self.all.read().values().map(gauge).collect()
     }

@@ -49,23 +49,26 @@ pub struct Queue {
 
 impl Queue {
     /// Returns the number of messages, with those on the wire.
-    pub fn len(&self) -> usize {
+    #[must_use]
+    pub fn count(&self) -> usize {
         self.waiting.len()
     }
 
     /// Returns the time of the oldest event whose message is not sent.
+    #[must_use]
     pub fn oldest(&self) -> Option<Timestamp> {
         self.waiting.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// True for a message that waits already.
+    #[must_use]
     pub fn has(&self, id: &str, at: Timestamp) -> bool {
         self.waiting.contains_key(&(at, id.to_owned()))
     }
 
     /// Adds a message. Returns the oldest one if there is no room for both.
     pub fn push(&mut self, item: Item) -> Option<Item> {
-        let dropped = if self.len() >= MOST_WAITING { self.drop_oldest() } else { None };
+        let dropped = if self.count() >= MOST_WAITING { self.drop_oldest() } else { None };
         let thread = item.text.thread.clone();
         self.waiting.insert((item.at(), item.id().to_owned()), thread.clone());
         let lane = self.lanes.entry(thread.clone()).or_default();

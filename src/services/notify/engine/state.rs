@@ -222,27 +222,26 @@ impl State {
             return Next::Wait(Some(at));
         }
         let item = if self.is_collecting(now) {
-            match self.queue.take(|item| item.is_critical) {
-                Some(item) => item,
-                None => {
-                    let Some(since) = self.collecting else { return Next::Wait(None) };
-                    if now < since + MINUTE {
-                        return Next::Wait(Some(since + MINUTE));
-                    }
-                    let all = self.queue.take_all(|item| !item.is_critical);
-                    self.collecting = None;
-                    self.recent.clear();
-                    let Some(first) = all.first() else { return self.next(now) };
-                    // One summary for each group of recipients; the others are next.
-                    let recipients = first.recipients.clone();
-                    let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|item| item.recipients == recipients);
-                    if !others.is_empty() {
-                        self.queue.put_back(others);
-                        self.collecting = now.checked_sub(MINUTE);
-                    }
-                    self.sending(now);
-                    return Next::Summary(own);
+            if let Some(item) = self.queue.take(|item| item.is_critical) {
+                item
+            } else {
+                let Some(since) = self.collecting else { return Next::Wait(None) };
+                if now < since + MINUTE {
+                    return Next::Wait(Some(since + MINUTE));
                 }
+                let all = self.queue.take_all(|item| !item.is_critical);
+                self.collecting = None;
+                self.recent.clear();
+                let Some(first) = all.first() else { return self.next(now) };
+                // One summary for each group of recipients; the others are next.
+                let recipients = first.recipients.clone();
+                let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|item| item.recipients == recipients);
+                if !others.is_empty() {
+                    self.queue.put_back(others);
+                    self.collecting = now.checked_sub(MINUTE);
+                }
+                self.sending(now);
+                return Next::Summary(own);
             }
         } else {
             match self.queue.take(|_| true) {
@@ -324,7 +323,9 @@ impl State {
                 let is_about_message = matches!(reason, Reason::Rejected | Reason::NoRecipient);
                 self.blocked = Some(Blocked { reason: reason.as_str(), why: why.clone(), is_retried: is_about_message });
                 if is_about_message {
-                    items.iter().for_each(|item| self.finish(item, is_summary));
+                    for item in items {
+                        self.finish(item, is_summary);
+                    }
                     Some(false)
                 } else {
                     self.give_back(items, is_summary, &[]);

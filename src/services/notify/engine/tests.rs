@@ -54,6 +54,7 @@ fn title(item: &Item) -> &str {
     &item.text.title
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for `json!`")]
 fn state(kind: &str, more: serde_json::Value) -> State {
     let mut spec = json!({"type": kind});
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -100,7 +101,7 @@ fn messages_of_a_thread_are_in_order_and_others_do_not_wait() {
     assert_eq!((title(&again), again.recipients.len()), ("1", 1));
     queue.done(&again);
     assert_eq!(title(&queue.take(|_| true).unwrap()), "2");
-    assert_eq!((queue.len(), queue.oldest()), (2, Some(at(2))));
+    assert_eq!((queue.count(), queue.oldest()), (2, Some(at(2))));
 }
 
 #[test]
@@ -112,7 +113,7 @@ fn a_full_queue_drops_the_oldest_that_is_not_on_the_wire() {
     let on_the_wire = queue.take(|_| true).unwrap();
     assert_eq!(title(&on_the_wire), "0");
     let dropped = queue.push(item(5_000, "new")).unwrap();
-    assert_eq!((title(&dropped), queue.len()), ("1", MOST_WAITING));
+    assert_eq!((title(&dropped), queue.count()), ("1", MOST_WAITING));
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,11 +147,11 @@ async fn a_refused_message_is_not_sent_again_and_wrong_settings_stop_the_receive
     state.offer(item(1, "a"), true);
     let sent = sends(&mut state, Instant::now());
     assert_eq!(state.answered(&[sent], false, &refused(Reason::Rejected), Instant::now(), at(1), 0.0), Some(false));
-    assert_eq!(state.queue.len(), 0);
+    assert_eq!(state.queue.count(), 0);
     let report = state.report(at(1));
     assert_eq!((report.failed, report.conditions[0].reason.as_str()), (1, "Rejected"));
     state.offer(item(1, "a"), false);
-    assert_eq!(state.queue.len(), 0, "it was handled");
+    assert_eq!(state.queue.count(), 0, "it was handled");
 
     state.offer(item(2, "b"), true);
     let sent = sends(&mut state, Instant::now());
@@ -202,7 +203,7 @@ async fn many_messages_in_a_minute_become_one_summary_for_people_only() {
         let Next::Summary(items) = state.next(Instant::now()) else { panic!("no second attempt") };
         assert_eq!(items.len(), 10);
         state.answered(&items, true, &delivered(), Instant::now(), at(1), 0.0);
-        assert_eq!((state.queue.len(), state.status.sent), (0, many + 2));
+        assert_eq!((state.queue.count(), state.status.sent), (0, many + 2));
     }
 }
 
@@ -230,9 +231,9 @@ async fn a_rate_limit_delays_and_a_suspended_receiver_waits() {
 fn events_from_before_a_receiver_are_not_sent_and_drops_are_counted() {
     let mut state = state("Webhook", json!({"webhook": {"url": "https://a/x"}}));
     state.offer(item(-5, "a"), true);
-    assert_eq!(state.queue.len(), 0);
+    assert_eq!(state.queue.count(), 0);
     for number in 0..i64::try_from(MOST_WAITING).unwrap() + 3 {
         state.offer(item(number, &format!("t{number}")), true);
     }
-    assert_eq!((state.queue.len(), state.status.dropped, state.unreported), (MOST_WAITING, 3, 3));
+    assert_eq!((state.queue.count(), state.status.dropped, state.unreported), (MOST_WAITING, 3, 3));
 }

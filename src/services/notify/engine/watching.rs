@@ -35,6 +35,7 @@ type Applied<K> = Box<dyn Fn(K, bool) + Send + Sync>;
 
 impl Watching {
     /// Returns watches that are not started.
+    #[must_use]
     pub fn new(client: Client, watches: Watches, shared: Shared, tasks: TaskTracker, stop: CancellationToken) -> Self {
         Self { client, watches, shared, tasks, stop, ended: CancellationToken::new() }
     }

@@ -130,7 +130,7 @@ fn test_message(shared: &Shared, handle: &Arc<Handle>, test: Test) -> BoxFuture<
 /// Tells a receiver once what it did not get. Mail has no address for that: the status and the metrics have the number.
 fn dropped_message(shared: &Shared, handle: &Arc<Handle>) -> Option<BoxFuture<'static, Sent>> {
     let mut state = handle.state.lock();
-    let is_over = state.blocked.is_none() && !state.is_suspended && state.queue.len() < MOST_WAITING / 2;
+    let is_over = state.blocked.is_none() && !state.is_suspended && state.queue.count() < MOST_WAITING / 2;
     if state.unreported == 0 || !is_over || state.kind == ReceiverType::Smtp {
         return None;
     }
