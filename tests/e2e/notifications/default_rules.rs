@@ -92,6 +92,8 @@ async fn each_of_pims_nine_rules_tells_its_people(env: Arc<Env>) -> Outcome {
     })
     .await;
     scene.create("dev", &scene.decision("inc", "Deactivate", None)).await?.ok()?;
+    // A suspended eligibility needs no renewal.
+    hook.until("/3", "that the eligibility ends soon", |told| told.kind() == "eligibility.eligibilityendssoon").await?;
     scene.kubectl(ADMIN, &["patch", "rel", &offer, "--type=merge", "-p", r#"{"spec":{"suspended":true}}"#]).await?.ok()?;
 
     for (rule, path, kinds) in RULES {
