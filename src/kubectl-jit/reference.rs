@@ -27,16 +27,32 @@ pub fn markdown(command: &Command) -> String {
     flags(&mut text, command.get_arguments().filter(|arg| arg.is_global_set()));
     for sub in shown() {
         let _ = write!(text, "\n## kubectl jit {}\n\n", sub.get_name());
-        let about = sub.get_long_about().or(sub.get_about()).map(ToString::to_string).unwrap_or_default();
-        let _ = writeln!(text, "{}\n", about.trim());
-        let usage = sub.clone().render_usage().to_string();
-        let _ = writeln!(text, "    {}\n", usage.trim_start_matches("Usage: "));
-        flags(&mut text, sub.get_arguments().filter(|arg| !arg.is_global_set()));
-        for inner in sub.get_subcommands().filter(|inner| !inner.is_hide_set() && inner.get_name() != "help") {
+        section(&mut text, sub);
+        let inner = || sub.get_subcommands().filter(|inner| !inner.is_hide_set() && inner.get_name() != "help");
+        for inner in inner() {
             let _ = writeln!(text, "* `{} {}`: {}", sub.get_name(), inner.get_name(), first_sentence(inner));
+        }
+        for inner in inner().filter(|inner| inner.get_arguments().any(|arg| is_own(arg))) {
+            let _ = write!(text, "\n### kubectl jit {} {}\n\n", sub.get_name(), inner.get_name());
+            section(&mut text, inner);
         }
     }
     text
+}
+
+/// Description, usage and flags of a command.
+fn section(text: &mut String, command: &Command) {
+    let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{}\n", about.trim());
+    let usage = command.clone().render_usage().to_string();
+    let _ = writeln!(text, "    {}\n", usage.trim_start_matches("Usage: "));
+    flags(text, command.get_arguments().filter(|arg| is_own(arg)));
+}
+
+/// True for a flag that not every command has.
+fn is_own(arg: &Arg) -> bool {
+    !arg.is_global_set() && arg.get_id() != "help"
 }
 
 fn first_sentence(command: &Command) -> String {
