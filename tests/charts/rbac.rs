@@ -126,6 +126,26 @@ fn t25_the_controller_may_do_this_and_no_more() {
 }
 
 #[test]
+fn t60_the_notify_process_may_do_this_and_no_more() {
+    let name = "jit-rbac-notify";
+    let read: Vec<&str> =
+        KINDS[..3].iter().copied().chain(["notificationreceivers.jitrbac.dev", "notificationrules.jitrbac.dev"]).collect();
+    let mut wanted = each(&READ, &read);
+    wanted.extend(each(&["patch"], &["notificationreceivers/status.jitrbac.dev"]));
+    let rendered = operator(&json!({"notify": {"enabled": true, "activeAssignments": false}}));
+    assert_eq!(rights(rendered.get("ClusterRole", name)), wanted);
+    wanted.extend(each(&READ, &["rolebindings.rbac.authorization.k8s.io", "namespaces"]));
+    let rendered = operator(&json!({"notify": {"enabled": true}}));
+    assert_eq!(rights(rendered.get("ClusterRole", name)), wanted);
+    assert_eq!(rights(rendered.get("Role", name)), each(&READ, &["leases.coordination.k8s.io jit-rbac-controller"]));
+    // What it may do does not depend on the operator, and the operator has no further permission because of it.
+    for other in ["jit-rbac-controller", "jit-rbac-webhook"] {
+        assert_eq!(rendered.get("ClusterRole", other), default().get("ClusterRole", other));
+    }
+    assert!(default().all("Deployment").iter().all(|deployment| deployment["metadata"]["name"] != name));
+}
+
+#[test]
 fn t24_the_webhook_reads_reviews_and_writes_its_certificate_only() {
     let name = "jit-rbac-webhook";
     let configurations = [
