@@ -44,6 +44,7 @@ const KINDS: [&str; 4] = [
     "roleactivationrequests.jitrbac.dev",
     "activationdecisions.jitrbac.dev",
 ];
+const NOTIFICATIONS: [&str; 2] = ["notificationreceivers.jitrbac.dev", "notificationrules.jitrbac.dev"];
 const PLAIN: [&str; 3] = ["roles.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io", "namespaces"];
 
 #[test]
@@ -128,8 +129,7 @@ fn t25_the_controller_may_do_this_and_no_more() {
 #[test]
 fn t60_the_notify_process_may_do_this_and_no_more() {
     let name = "jit-rbac-notify";
-    let read: Vec<&str> =
-        KINDS[..3].iter().copied().chain(["notificationreceivers.jitrbac.dev", "notificationrules.jitrbac.dev"]).collect();
+    let read: Vec<&str> = KINDS[..3].iter().copied().chain(NOTIFICATIONS).collect();
     let mut wanted = each(&READ, &read);
     wanted.extend(each(&["patch"], &["notificationreceivers/status.jitrbac.dev"]));
     let rendered = operator(&json!({"notify": {"enabled": true, "activeAssignments": false}}));
@@ -251,6 +251,8 @@ fn t52_only_admins_may_purge_and_nobody_is_given_the_guards() {
     let wanted: BTreeSet<_> = [
         each(&READ, &KINDS),
         each(&["create", "update", "patch", "delete"], &KINDS[..2]),
+        each(&READ, &NOTIFICATIONS),
+        each(&["create", "update", "patch", "delete"], &NOTIFICATIONS),
         each(&["delete", "purge"], &KINDS[2..3]),
         each(&["administer"], &["namespacelabels.jitrbac.dev"]),
     ]
