@@ -38,6 +38,8 @@ pub fn test_cases() -> Vec<(&'static str, TestCase)> {
 
 /// The signing key of all webhooks.
 const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=";
+/// The path to which Alertmanager passes its alerts on.
+pub const ALERTMANAGER: &str = "/alertmanager";
 /// The host of all receivers.
 const HOST: &str = "127.0.0.1";
 
@@ -87,7 +89,10 @@ impl Hook {
             };
             let status = answers(&call.path, number);
             let webhook = standardwebhooks::Webhook::new(KEY).expect("a key");
-            if let Err(error) = webhook.verify(&call.body, &call.headers) {
+            // Alertmanager passes alerts on in its own format.
+            if call.path != ALERTMANAGER
+                && let Err(error) = webhook.verify(&call.body, &call.headers)
+            {
                 record_forged.lock().expect("the list").push(format!("{}: {error}", call.path));
             }
             if status.is_success() {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use notify_tools::{Alertmanager, Authority, Mailpit, MailpitTls, eventually};
 use serde_json::{Map, Value, json};
 
-use super::{HOST, Hook, receiver, scene};
+use super::{ALERTMANAGER, HOST, Hook, receiver, scene};
 use crate::{
     ensure,
     env::{Env, Outcome, TestCase, approved_by, eligibility},
@@ -39,7 +39,7 @@ async fn each_of_pims_nine_rules_tells_its_people(env: Arc<Env>) -> Outcome {
     let authority = Authority::default();
     let hook = Hook::accepting(&authority);
     let mail = Mailpit::start(&authority, &[HOST], MailpitTls::Implicit, None, "@example\\.com$").await;
-    let alerts = Alertmanager::start(&authority, &hook.url("/alertmanager")).await;
+    let alerts = Alertmanager::start(&authority, &hook.url(ALERTMANAGER)).await;
     let mut defaults = Map::new();
     for (name, path, _) in RULES {
         let mut receivers = vec![json!({"name": format!("hook-{}", &path[1..])})];
