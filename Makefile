@@ -53,6 +53,7 @@ comma := ,
 .PHONY: bench bench-scale bench-leak bench-plot fuzz demo up down run
 .PHONY: binaries image test-image plugin-binaries archives charts sbom krew checksums syft cosign krew-tool actionlint tools-path lint-release
 .PHONY: node cluster test-node
+.PHONY: notify-tools notification-images record-tools test-record
 .PHONY: earlier test-upgrade
 
 help: ## List the targets
@@ -204,15 +205,33 @@ lint-charts: tools plane ## Check what the charts render with kubeconform and ku
 	@PATH="$(TOOLS)/bin/kubeconform@$(KUBECONFORM_VERSION):$(TOOLS)/bin/kube-score@$(KUBE_SCORE_VERSION):$$PATH" \
 	  $(CARGO) test --quiet --locked --test charts lint_with -- --ignored
 
+notify-tools: ## Build mailpit and Alertmanager for the tests of notifications; two minutes, once per machine
+	@command -v go >/dev/null || { echo "Go is missing: install it so that 'go' is on the PATH" >&2; exit 1; }
+	@testing/notify-tools/build.sh "$(TOOLS)/bin"
+
+notification-images: notify-tools chromium ## Write the picture of a notification in mailpit's page for docs/notifications.md; needs npm
+	@SCREENSHOTS="$(CURDIR)/docs/images" $(CARGO) test --quiet --locked -p jit-rbac-services --test sinks screenshot -- --ignored
+
 advisories: tools cargo-deny ## Check the dependencies against the security advisories of RustSec; needs access to GitHub
 	@cargo-deny --locked check advisories
 	@cargo-deny --locked --manifest-path fuzz/Cargo.toml --config deny.toml check advisories
 
 # All suites run, also after one has failed. The last lines say what was run and what failed.
-test: lint plane lint-charts ## Run all lints and tests, including end-to-end tests on a real API server; prints a summary at the end
+test: lint plane lint-charts notify-tools record-tools ## Run all lints and tests, including end-to-end tests on a real API server; prints a summary at the end
 	@mkdir -p target; status=0; CARGO_TERM_COLOR=never $(CARGO) test --locked --workspace --no-fail-fast 2>&1 | tee target/test.log || status=$$?; \
 	awk -f testing/summary.awk target/test.log; \
 	[ "$$status" = 0 ] || { echo "failed: the whole output is in target/test.log" >&2; exit "$$status"; }
+
+# Programs of others that verify, store and cosign the audit log in tests: fsck of Tessera, versitygw, litewitness.
+record-tools: ## Build the programs that test the audit log into the cache; part of test
+	@command -v go >/dev/null || { echo "Go is missing: install it so that 'go' is on the PATH" >&2; exit 1; }
+	@cmp --silent testing/record-tools/go.mod "$(TOOLS)/record/go.mod" || { \
+	  echo "Building fsck, versitygw and litewitness: about two minutes, once per machine." >&2; \
+	  cd testing/record-tools && CGO_ENABLED=0 GOWORK=off GOBIN="$(TOOLS)/record" go install -trimpath -ldflags "-s -w" tool && cp go.mod "$(TOOLS)/record"; \
+	}
+
+test-record: record-tools ## Write and verify an audit log of 800,000 entries, and print memory and times; about one minute
+	@$(CARGO) test --locked -p jit-rbac-record --test log eight_hundred_thousand -- --ignored --nocapture
 
 test-faults: plane ## Run the end-to-end tests with faults at every call of a grant's lifecycle; about six minutes
 	@$(CARGO) test --locked --test e2e -- --ignored --skip alerts_

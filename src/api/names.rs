@@ -1,8 +1,8 @@
 //! Names in objects: the API group, labels, annotations and field managers.
 
-/// API group of all four kinds.
+/// API group of all kinds.
 pub const GROUP: &str = "jitrbac.dev";
-/// Version of all four kinds.
+/// Version of all kinds.
 pub const VERSION: &str = "v1alpha1";
 /// API group of roles and bindings.
 pub const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
@@ -11,6 +11,8 @@ pub const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
 pub const FIELD_MANAGER: &str = "jit-rbac";
 /// Field manager of what the webhook writes.
 pub const WEBHOOK_FIELD_MANAGER: &str = "jit-rbac-webhook";
+/// Field manager of what the notify process writes.
+pub const NOTIFY_FIELD_MANAGER: &str = "jit-rbac-notify";
 /// Field manager of what `kubectl jit` writes.
 pub const PLUGIN_FIELD_MANAGER: &str = "kubectl-jit";
 
@@ -35,6 +37,9 @@ pub const DIGEST: &str = "jitrbac.dev/digest";
 pub const REQUESTER: &str = "jitrbac.dev/requester";
 /// On a managed binding: the justification of the request.
 pub const JUSTIFICATION: &str = "jitrbac.dev/justification";
+
+/// On a receiver of notifications: a requested test message, as JSON with `id` and, for mail, `to`.
+pub const TEST: &str = "jitrbac.dev/test";
 
 /// On an eligibility or a policy: the user who wrote the current spec, stamped at admission.
 pub const AUTHOR: &str = "jitrbac.dev/author";
@@ -82,7 +87,7 @@ pub fn request_uid_of(name: &str) -> Option<&str> {
 
 /// The webhook for requests and decisions, by its name in both webhook configurations.
 pub const PEOPLE_WEBHOOK: &str = "activations.jitrbac.dev";
-/// True for a valid name of a namespace or of an object of the four kinds. No object has any other name, and it is never put into a path.
+/// True for a valid name of a namespace or of an object of the kinds. No object has any other name, and it is never put into a path.
 #[must_use]
 pub fn is_object_name(name: &str) -> bool {
     !name.is_empty()
@@ -130,6 +135,8 @@ mod tests {
             names::<crate::ApprovalPolicy>(),
             names::<crate::RoleActivationRequest>(),
             names::<crate::ActivationDecision>(),
+            names::<crate::NotificationReceiver>(),
+            names::<crate::NotificationRule>(),
         ] {
             assert_eq!(found, (GROUP.to_owned(), VERSION.to_owned()));
         }

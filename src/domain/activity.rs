@@ -23,6 +23,8 @@ pub enum Topic {
     Policy,
     /// The admission guards.
     Guard,
+    /// A RoleBinding that gives an eligible role without jit-rbac.
+    ActiveAssignment,
 }
 
 /// How urgent an event is.
@@ -89,6 +91,7 @@ impl Topic {
             Self::Eligibility => "Eligibility",
             Self::Policy => "Policy",
             Self::Guard => "Guard",
+            Self::ActiveAssignment => "ActiveAssignment",
         }
     }
 }
@@ -118,9 +121,8 @@ impl Event {
     pub const fn severity(&self) -> Severity {
         match (self.kind, self.topic) {
             (Kind::ReviewOverdue | Kind::GuardsLost, _) | (Kind::Granted, Topic::Emergency) => Severity::Critical,
-            (Kind::RoleChanged | Kind::Revoked | Kind::Failed | Kind::TimedOut | Kind::Suspended | Kind::WaitingForApproval, _) => {
-                Severity::Warning
-            }
+            (Kind::RoleChanged | Kind::Revoked | Kind::Failed | Kind::TimedOut | Kind::Suspended | Kind::WaitingForApproval, _)
+            | (_, Topic::ActiveAssignment) => Severity::Warning,
             _ => Severity::Info,
         }
     }
@@ -131,7 +133,12 @@ impl Event {
         let (requester, approvers, admins) = match (self.topic, self.kind) {
             (Topic::Activation, Kind::WaitingForApproval) => (false, true, false),
             (Topic::Activation, Kind::Requested | Kind::Approved) | (Topic::Policy | Topic::Guard, _) => (false, false, true),
-            (Topic::Activation | Topic::Emergency, Kind::Granted | Kind::Revoked | Kind::Reviewed) => (true, true, true),
+            // Those who were asked learn that nothing is left to decide.
+            (Topic::Activation, Kind::Scheduled | Kind::Denied | Kind::TimedOut | Kind::Withdrawn)
+            | (Topic::Activation | Topic::Emergency, Kind::Granted | Kind::Revoked | Kind::Reviewed | Kind::ReviewOverdue)
+            | (Topic::ActiveAssignment, _)
+            // An approver is asked to have it renewed.
+            | (Topic::Eligibility, Kind::Ended) => (true, true, true),
             (Topic::Activation | Topic::Emergency | Topic::Eligibility, _) => (true, false, true),
         };
         Audience { requester, approvers, admins }

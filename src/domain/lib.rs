@@ -30,6 +30,7 @@ pub mod fold;
 pub mod guards;
 pub mod limits;
 pub mod namespace;
+pub mod notify;
 pub mod one_live;
 pub mod pattern;
 pub mod peers;

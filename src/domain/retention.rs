@@ -9,6 +9,7 @@ use api::{ApprovalPolicySpec, Duration, State};
 
 /// The facts of a request that retention depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "four independent facts, each of which keeps the record")]
 pub struct Past {
     /// Reported state.
     pub state: Option<State>,

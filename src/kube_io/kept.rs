@@ -1,12 +1,15 @@
 //! The cached fields of each kind of object that is watched or listed: what the rules read, and nothing else (T26).
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{
+    api::{coordination::v1::Lease, rbac::v1::RoleBinding},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::core::DeserializeGuard;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::sieve::{Keep, SHORT};
 use api::{
-    ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility, names,
+    ActivationDecision, ApprovalPolicy, NotificationReceiver, NotificationRule, RoleActivationRequest, RoleEligibility, names,
     stored::{MAX_RULES, StoredNamespace, StoredRole},
 };
 
@@ -67,7 +70,66 @@ macro_rules! ours {
     )*};
 }
 
-ours!(RoleEligibility, ApprovalPolicy, RoleActivationRequest, ActivationDecision);
+ours!(RoleEligibility, ApprovalPolicy, RoleActivationRequest, ActivationDecision, NotificationReceiver, NotificationRule);
+
+/// A policy with its labels, by which rules of notifications select it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct LabeledPolicy(pub ApprovalPolicy);
+
+impl Kept for DeserializeGuard<LabeledPolicy> {
+    const OBJECT: &'static Keep = &object!(
+        [("annotations", Keep::Beginning(BEGINNING, ANNOTATIONS)), ("labels", Keep::UpTo(MAX_LABELS))],
+        [("spec", Keep::UpTo(CONTENT)), ("status", Keep::UpTo(CONTENT))]
+    );
+
+    fn meta(&self) -> &ObjectMeta {
+        kube::Resource::meta(self)
+    }
+}
+
+impl kube::Resource for LabeledPolicy {
+    type DynamicType = ();
+    type Scope = <ApprovalPolicy as kube::Resource>::Scope;
+
+    fn kind((): &()) -> std::borrow::Cow<'_, str> {
+        ApprovalPolicy::kind(&())
+    }
+    fn group((): &()) -> std::borrow::Cow<'_, str> {
+        ApprovalPolicy::group(&())
+    }
+    fn version((): &()) -> std::borrow::Cow<'_, str> {
+        ApprovalPolicy::version(&())
+    }
+    fn plural((): &()) -> std::borrow::Cow<'_, str> {
+        ApprovalPolicy::plural(&())
+    }
+    fn meta(&self) -> &ObjectMeta {
+        self.0.meta()
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        self.0.meta_mut()
+    }
+}
+
+/// The largest list of subjects of a binding that is read, in bytes.
+const SUBJECTS: usize = 64 << 10;
+
+impl Kept for RoleBinding {
+    const OBJECT: &'static Keep = &object!([], [("roleRef", Keep::UpTo(SHORT)), ("subjects", Keep::UpTo(SUBJECTS))]);
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}
+
+impl Kept for Lease {
+    const OBJECT: &'static Keep = &object!([("annotations", Keep::Beginning(BEGINNING, 4 * ANNOTATIONS))], []);
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}
 
 /// A decision, reduced to what identifies the request that must be reconciled.
 #[derive(Clone, Debug, Deserialize)]

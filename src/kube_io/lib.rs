@@ -18,6 +18,7 @@ pub mod observed;
 pub mod redact;
 pub mod resource;
 pub mod sieve;
+pub mod status_patch;
 pub mod stream;
 pub mod watch;
 pub mod watches;

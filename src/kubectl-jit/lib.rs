@@ -46,8 +46,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use commands::{
-    activate, approve, can_i, check, completion, deactivate, deny, describe, explain, extend, get, history, lint, list, man, pending,
-    record, review, revoke, roles, run, status, unblock, version, wait, whoami,
+    activate, approve, can_i, check, completion, deactivate, deny, describe, explain, extend, get, history, lint, list, man, notify,
+    pending, record, review, revoke, roles, run, status, unblock, version, wait, whoami,
 };
 use flags::Flags;
 pub use problem::Exit;
@@ -90,6 +90,7 @@ enum Command {
     Whoami(whoami::Options),
     Unblock(unblock::Options),
     Check(check::Options),
+    Notify(notify::Options),
     Explain(explain::Options),
     Lint(lint::Options),
     Completion(completion::Options),
@@ -216,6 +217,7 @@ async fn execute(command: Command, session: &mut Session) -> Result<Exit, Proble
         Command::Whoami(options) => whoami::run(&options, session).await,
         Command::Unblock(options) => unblock::run(&options, session).await,
         Command::Check(options) => check::run(&options, session).await,
+        Command::Notify(options) => notify::run(&options, session).await,
         Command::Version(options) => version::run(&options, session).await,
         // Handled by `dispatch`.
         Command::Lint(_)

@@ -1,9 +1,10 @@
 //! The `CustomResourceDefinition`s, generated from the types.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility};
+use api::{ActivationDecision, ApprovalPolicy, NotificationReceiver, NotificationRule, RoleActivationRequest, RoleEligibility};
 
 /// Why the CRDs could not be generated.
 #[derive(Debug, thiserror::Error)]
@@ -16,22 +17,35 @@ pub enum CrdError {
     Yaml(#[from] serde_saphyr::ser::Error),
 }
 
-/// Returns all four CRDs as `(plural name, YAML)`, in the order of installation.
+/// Returns all CRDs as `(plural name, YAML)`, in the order of installation.
 pub fn all() -> Result<Vec<(String, String)>, CrdError> {
-    [
+    let mut all = guarded()?;
+    all.extend(printed([
+        (NotificationReceiver::crd(), NotificationReceiver::crd_name()),
+        (NotificationRule::crd(), NotificationRule::crd_name()),
+    ])?);
+    Ok(all)
+}
+
+/// Returns the CRDs of the kinds on which grants depend. They are admission guards; those of notifications are not, since no grant reads them.
+pub fn guarded() -> Result<Vec<(String, String)>, CrdError> {
+    printed([
         (RoleEligibility::crd(), RoleEligibility::crd_name()),
         (ApprovalPolicy::crd(), ApprovalPolicy::crd_name()),
         (RoleActivationRequest::crd(), RoleActivationRequest::crd_name()),
         (ActivationDecision::crd(), ActivationDecision::crd_name()),
-    ]
-    .into_iter()
-    .map(|(crd, name)| {
-        let mut value = serde_json::to_value(crd)?;
-        tidy(&mut value);
-        let plural = name.split('.').next().unwrap_or(name).to_owned();
-        Ok((plural, serde_saphyr::to_string(&value)?))
-    })
-    .collect()
+    ])
+}
+
+fn printed<const N: usize>(crds: [(CustomResourceDefinition, &str); N]) -> Result<Vec<(String, String)>, CrdError> {
+    crds.into_iter()
+        .map(|(crd, name)| {
+            let mut value = serde_json::to_value(crd)?;
+            tidy(&mut value);
+            let plural = name.split('.').next().unwrap_or(name).to_owned();
+            Ok((plural, serde_saphyr::to_string(&value)?))
+        })
+        .collect()
 }
 
 /// Removes unwanted output of the generator: integer formats that the API server does not know, the `.0` of whole numbers, and the brackets

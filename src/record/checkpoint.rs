@@ -7,7 +7,7 @@ use tlog_tiles::Hash;
 
 use crate::{
     Error, Finding,
-    key::{Signers, Trusted},
+    key::{Signers, Timed, Trusted, writer_key_id},
     tile::MAX_SIZE,
 };
 
@@ -119,9 +119,10 @@ pub(crate) fn verified(note: &[u8], trusted: &Trusted) -> Result<(String, Option
         let signature = signed_note::Signature::from_bytes(line.as_bytes()).map_err(|error| bad(&error.to_string()))?;
         let key = format!("{}+{:08x}", signature.name(), signature.id());
         match (trusted.check(&body, &signature), trusted.check_timed(&body, &signature)) {
-            (Some(false), _) | (_, Some(None)) => return Err(Finding::BadSignature { key }.into()),
+            (Some(false), _) | (_, Some(Timed::Wrong)) => return Err(Finding::BadSignature { key }.into()),
             (Some(true), _) => valid = true,
-            (None, Some(Some(seconds))) => time = time.max(Some(seconds)),
+            (None, Some(Timed::At(seconds))) => time = time.max(Some(seconds)),
+            (None, None) if signature.id() == writer_key_id(signature.name()) => {}
             (None, None) => names.push(key),
         }
     }

@@ -20,7 +20,7 @@ use rustls::{
 
 use crate::{
     Error,
-    store::{Object, Storage, Version},
+    storage::{Object, Storage, Version},
 };
 
 /// How long one request may take.
@@ -116,7 +116,7 @@ impl Bucket {
 
     fn path(&self, path: &str) -> Path {
         let segments = path.split('/').filter(|segment| !segment.is_empty());
-        segments.fold(self.prefix.clone(), |path, segment| path.join(segment))
+        segments.fold(self.prefix.clone(), Path::join)
     }
 
     async fn put(&self, path: &str, bytes: Bytes, mode: PutMode) -> Result<Option<Version>, Error> {

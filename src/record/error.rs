@@ -1,6 +1,9 @@
 //! What can go wrong, by what the caller can do.
 
-use crate::{Finding, MAX_LEAF};
+use crate::Finding;
+
+/// The largest number of bytes in a leaf: its length is stored in 16 bits.
+pub const MAX_LEAF: usize = u16::MAX as usize;
 
 /// An error of the log. The variants are the classes that callers treat differently.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +17,7 @@ pub enum Error {
         reason: String,
     },
     /// Another writer has written to the log, or holds its lock. This writer writes nothing more: open it again, or stop.
-    #[error("another writer has taken over this log: {0}")]
+    #[error("another writer writes to this log: {0}")]
     LostFence(String),
     /// What is stored is not the log that was signed. It needs a person.
     #[error("the log is damaged: {0}")]

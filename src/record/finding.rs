@@ -22,7 +22,7 @@ pub enum Finding {
     /// There are more entries than were signed.
     #[error("{count} entries were inserted at {index}: the signed tree does not have them")]
     Inserted {
-        /// The place of the first of them.
+        /// The index of the first of them.
         index: u64,
         /// How many there are.
         count: u64,
@@ -30,9 +30,9 @@ pub enum Finding {
     /// The same entries, in another order.
     #[error("the entries from {index} to {last} were reordered: the signed tree has the same hashes in another order")]
     Reordered {
-        /// The first entry at a wrong place.
+        /// The first entry at a wrong index.
         index: u64,
-        /// The last entry at a wrong place.
+        /// The last entry at a wrong index.
         last: u64,
     },
     /// The entries and the hashes above them were changed together.

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Error,
-    store::{Object, Storage, Version},
+    storage::{Object, Storage, Version},
 };
 
 /// The file that a writer holds locked.

@@ -18,6 +18,7 @@ const COSIGNATURE: &str = "cosignature/v1";
 /// The type of a key for timed signatures, which is part of its id.
 const TIMED: u8 = 4;
 const ED25519: u8 = 1;
+const OPAQUE: u8 = 255;
 
 /// A new pair of keys, as text.
 #[derive(Clone)]
@@ -41,16 +42,35 @@ impl fmt::Debug for KeyPair {
 /// [`Error::Invalid`] for an origin that is empty or has a blank or a plus sign; [`Error::Retry`] if the system has no random numbers.
 pub fn generate(origin: &str) -> Result<KeyPair, Error> {
     check_name(origin)?;
-    let mut secret = [0; 32];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut secret).map_err(|_| Error::Retry {
-        operation: "generating a key".to_owned(),
-        reason: "the system returned no random numbers".to_owned(),
-    })?;
+    let secret: [u8; 32] = random()?;
     let key = SigningKey::from_bytes(&secret);
     let verifier = signed_note::new_ed25519_verifier_key(origin, &key.verifying_key());
     let id = verifier.split('+').nth(1).unwrap_or_default();
     let signer = format!("PRIVATE+KEY+{origin}+{id}+{}", BASE64_STANDARD.encode([&[ED25519], key.as_bytes().as_slice()].concat()));
     Ok(KeyPair { signer, verifier })
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes).map_err(|_| Error::Retry {
+        operation: "generating a key".to_owned(),
+        reason: "the system returned no random numbers".to_owned(),
+    })?;
+    Ok(bytes)
+}
+
+/// Returns a line that makes the checkpoints of one writer differ from those of every other writer, also of the same tree, time and key. For other
+/// readers it is a signature of an unknown type, which they must ignore.
+pub(crate) fn writer_line(origin: &str) -> Result<String, Error> {
+    let id: [u8; 16] = random()?;
+    let line = signed_note::Signature::new(origin.to_owned(), writer_key_id(origin), id.to_vec());
+    let line = line.map_err(|error| Error::Invalid(format!("the origin '{}' cannot be used: {error}", origin.escape_debug())))?;
+    Ok(String::from_utf8_lossy(&line.to_bytes()).into_owned())
+}
+
+/// The id of the key in such a line, of the type for uses that C2SP does not define.
+pub(crate) fn writer_key_id(origin: &str) -> u32 {
+    signed_note::key_id(origin, &[&[OPAQUE], b"jit-rbac-record/writer/v1".as_slice()].concat())
 }
 
 fn check_name(name: &str) -> Result<(), Error> {
@@ -246,11 +266,19 @@ impl Trusted {
         Some(verify(&key.key, text.as_bytes(), signature.signature()))
     }
 
-    /// Verifies a signature that has a time, and returns the seconds since 1970. `None`: the key is not one of these.
-    pub(crate) fn check_timed(&self, text: &str, signature: &signed_note::Signature) -> Option<Option<u64>> {
+    /// Verifies a signature that has a time. `None`: the key is not one of these.
+    pub(crate) fn check_timed(&self, text: &str, signature: &signed_note::Signature) -> Option<Timed> {
         let key = self.keys.iter().find(|key| key.name == signature.name() && key.timed_id == signature.id())?;
-        Some(timed(&key.key, text, signature.signature()))
+        Some(timed(&key.key, text, signature.signature()).map_or(Timed::Wrong, Timed::At))
     }
+}
+
+/// What a signature with a time says.
+pub(crate) enum Timed {
+    /// It is valid: the seconds since 1970.
+    At(u64),
+    /// It is not by the key that it names.
+    Wrong,
 }
 
 /// Returns the time in a timed signature, if it is valid.

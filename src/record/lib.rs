@@ -58,9 +58,11 @@ mod error;
 mod finding;
 mod folder;
 pub mod key;
+mod minimum;
 pub mod proof;
 pub mod prune;
 pub mod reader;
+mod storage;
 pub mod store;
 mod tile;
 mod tree;
@@ -68,15 +70,12 @@ pub mod verify;
 pub mod witness;
 pub mod writer;
 
-pub use error::Error;
+pub use error::{Error, MAX_LEAF};
 pub use finding::Finding;
 /// SHA-256 of a leaf or of an inner node, as RFC 6962 defines it. It displays as base64.
 pub use tlog_tiles::Hash;
 
-/// The largest number of bytes in a leaf: its length is stored in 16 bits.
-pub const MAX_LEAF: usize = u16::MAX as usize;
-
-/// Returns the value as canonical JSON by RFC 8785: whoever has the same value gets the same bytes, and so the same leaf.
+/// Returns the value as canonical JSON by RFC 8785: equal values become equal bytes, and so equal leaves.
 ///
 /// # Errors
 ///

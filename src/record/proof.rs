@@ -16,8 +16,13 @@ pub struct Proven {
     pub checkpoint: Checkpoint,
 }
 
+/// Hashes as lines in base64.
+pub(crate) fn lines(hashes: &[Hash]) -> String {
+    hashes.iter().flat_map(|hash| [hash.to_string(), "\n".to_owned()]).collect()
+}
+
 pub(crate) fn text(index: u64, hashes: &[Hash], checkpoint: &str) -> String {
-    let hashes: String = hashes.iter().map(|hash| format!("{hash}\n")).collect();
+    let hashes = lines(hashes);
     format!("{HEADER}\nindex {index}\n{hashes}\n{checkpoint}")
 }
 

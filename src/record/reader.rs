@@ -16,7 +16,7 @@ use crate::{
     Error, Finding,
     checkpoint::{Checkpoint, TreeHead},
     key::Trusted,
-    proof, prune,
+    minimum, proof,
     store::Store,
     tile::{self, CHECKPOINT, HEIGHT, Kind, Tile, WIDTH},
     tree::{self, Edge, perfect},
@@ -27,7 +27,10 @@ const AHEAD: usize = 4;
 /// How many hash tiles are kept: 4 MiB.
 const MAX_CACHED: usize = 512;
 
-/// An entry and its place.
+/// Verified hash tiles by level and index.
+type Cache = HashMap<(u8, u64), Arc<Vec<Hash>>>;
+
+/// An entry and its index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The index in the log, from 0.
@@ -44,7 +47,7 @@ pub struct Reader {
     checkpoint: Checkpoint,
     minimum: u64,
     /// Full hash tiles that were verified.
-    cache: Mutex<HashMap<(u8, u64), Arc<Vec<Hash>>>>,
+    cache: Mutex<Cache>,
     edge: OnceCell<Vec<Arc<Vec<Hash>>>>,
 }
 
@@ -58,7 +61,7 @@ impl Reader {
         let object = store.get(CHECKPOINT).await?.ok_or_else(|| Error::NoLog(store.to_string()))?;
         let checkpoint = Checkpoint::parse(&object.bytes, &trusted)?;
         let mut reader = Self::at(store, trusted, checkpoint);
-        reader.minimum = prune::minimum(&reader.store, &reader.trusted).await?;
+        reader.minimum = minimum::read(&reader.store, &reader.trusted).await?;
         Ok(reader)
     }
 
@@ -322,7 +325,7 @@ impl Reader {
         .boxed()
     }
 
-    fn cache(&self) -> MutexGuard<'_, HashMap<(u8, u64), Arc<Vec<Hash>>>> {
+    fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -2,51 +2,11 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
-use bytes::Bytes;
-use futures::future::BoxFuture;
 use reqwest::Url;
 
 use crate::{Error, cloud, folder::Folder};
 
-/// What identifies the content of an object, for a later compare-and-swap.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
-    /// The entity tag. For a folder: a hash of the content.
-    pub tag: Option<String>,
-    /// The version, where the store has such.
-    pub version: Option<String>,
-}
-
-/// An object and its version.
-#[derive(Clone, Debug)]
-pub struct Object {
-    /// The content.
-    pub bytes: Bytes,
-    /// What it is compared with when it is replaced.
-    pub version: Version,
-}
-
-/// The operations that a log needs of a store. All are atomic, for one object. Tests wrap them to fail or to end the process.
-pub trait Storage: Send + Sync + fmt::Debug {
-    /// Returns an object, or `None` if there is none.
-    fn get<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<Object>, Error>>;
-    /// Creates an object. `None`: it exists, and is not changed.
-    fn create<'a>(&'a self, path: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<Option<Version>, Error>>;
-    /// Replaces an object of exactly this version. `None`: it has another version, and is not changed.
-    fn replace<'a>(&'a self, path: &'a str, bytes: Bytes, version: &'a Version) -> BoxFuture<'a, Result<Option<Version>, Error>>;
-    /// Removes an object, if it exists.
-    fn delete<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<(), Error>>;
-    /// Returns the paths of at most `limit` objects whose paths start with `prefix`, which ends with `/`.
-    fn list<'a>(&'a self, prefix: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, Error>>;
-    /// Returns when all that was created survives a loss of power.
-    fn sync(&self) -> BoxFuture<'_, Result<(), Error>>;
-    /// Holds other writers off where the store can do that, until the store is dropped.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::LostFence`] if another writer is held off that way already.
-    fn lock(&self) -> BoxFuture<'_, Result<(), Error>>;
-}
+pub use crate::storage::{Object, Storage, Version};
 
 /// The store of one log. It can be cloned: the clones are the same store.
 #[derive(Clone)]
@@ -85,7 +45,7 @@ impl Store {
 }
 
 /// Returns the options that the environment sets: its variables that start with `AWS_`, `GOOGLE_` or `AZURE_`, and `SSL_CERT_FILE`: a
-/// file in PEM with the authorities that are trusted beside the public ones.
+/// file in PEM with the authorities that are trusted in addition to the public ones.
 ///
 /// Their names are those of the crate `object_store`, such as `AWS_ENDPOINT`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_ALLOW_HTTP`,
 /// `GOOGLE_SERVICE_ACCOUNT` and `AZURE_STORAGE_ACCOUNT_NAME`. Credentials of workloads (IRSA, workload identity) need no more than what their

@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     Hashes(u8),
 }
 
-/// A tile by its place in the log.
+/// A tile by its position in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Tile {
     pub(crate) kind: Kind,
@@ -69,7 +69,7 @@ impl Tile {
         if self.is_full() { self.stem() } else { format!("{}{}", self.partials(), self.width) }
     }
 
-    /// The folder of the partial tiles at this place.
+    /// The folder of the partial tiles at this position.
     pub(crate) fn partials(self) -> String {
         format!("{}.p/", self.stem())
     }

@@ -29,7 +29,7 @@ const MAX_FINDINGS: usize = 1000;
 pub struct Known {
     /// Tree heads that were remembered, such as in the annotation of the Lease: the log must continue each of them.
     pub remembered: Vec<TreeHead>,
-    /// Checkpoints of this log that somebody else has, as signed notes: the log must continue each of them too.
+    /// Checkpoints of this log that someone else has, as signed notes: the log must continue each of them too.
     pub checkpoints: Vec<Checkpoint>,
 }
 
@@ -161,7 +161,7 @@ struct Pass<'a> {
     compare: Compare,
     /// Stored hash tiles that differ from the computed ones, and the slots that do.
     suspects: Vec<(Tile, u64, u64)>,
-    /// Computed hashes were taken for some bundle although the stored hash tile has others.
+    /// Computed hashes were used for some bundle although the stored hash tile has others.
     uncertain: bool,
 }
 
@@ -286,9 +286,10 @@ impl<'a> Pass<'a> {
         while let Some(known) = self.heads.pop_if(|known| known.head.size <= self.edge.size()) {
             let (index, computed) = (known.head.size, self.edge.root());
             if computed != known.head.root && index == self.edge.size() {
-                findings.push(match known.signed {
-                    true => Finding::SplitView { index, other: known.head.root, computed },
-                    false => Finding::Rewritten { index, known: known.head.root, computed },
+                findings.push(if known.signed {
+                    Finding::SplitView { index, other: known.head.root, computed }
+                } else {
+                    Finding::Rewritten { index, known: known.head.root, computed }
                 });
             }
         }

@@ -8,7 +8,7 @@ use ed25519_dalek::VerifyingKey;
 use reqwest::{StatusCode, Url};
 use tlog_tiles::Hash;
 
-use crate::{Error, checkpoint::Checkpoint, cloud, key, reader::Reader};
+use crate::{Error, checkpoint::Checkpoint, cloud, key, proof::lines, reader::Reader};
 
 /// How long a witness may take. A publication waits for it.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -75,7 +75,7 @@ pub struct Witness {
     client: reqwest::Client,
     url: Url,
     key: WitnessKey,
-    /// The size that the witness has seen, as far as known.
+    /// The size that the witness cosigned last, as far as known.
     size: u64,
 }
 
@@ -83,12 +83,12 @@ pub struct Witness {
 enum Answer {
     /// Signature lines.
     Cosigned(String),
-    /// It has seen this size.
+    /// It cosigned this size last.
     Seen(u64),
 }
 
 impl Witness {
-    /// A witness by the URL prefix of its `add-checkpoint` and its key. `certificates` is a file in PEM with authorities that are trusted beside
+    /// A witness by the URL prefix of its `add-checkpoint` and its key. `certificates` is a file in PEM with authorities that are trusted in addition to
     /// the public ones.
     ///
     /// # Errors
@@ -110,10 +110,10 @@ impl Witness {
     /// Returns the lines of its cosignature, or why there are none.
     pub(crate) async fn cosign(&mut self, reader: &Reader) -> Result<String, String> {
         let size = reader.size();
-        // Twice: the witness may have seen more than this process knows.
+        // Twice: the witness may have cosigned more than this process knows.
         for _ in 0..2 {
             if self.size > size {
-                return Err(format!("it has seen {} entries of this log, which has {size}: the log was cut off", self.size));
+                return Err(format!("it cosigned {} entries of this log, which has {size}: the log was cut off", self.size));
             }
             let proof = reader.consistency(self.size).await.map_err(|error| error.to_string())?;
             match self.ask(reader.checkpoint(), self.size, &proof).await? {
@@ -125,12 +125,12 @@ impl Witness {
                 Answer::Seen(seen) => self.size = seen,
             }
         }
-        Err("the size that it has seen changes".to_owned())
+        Err("the size that it cosigned changes at the same time".to_owned())
     }
 
     /// Asks for a cosignature, with the proof that the checkpoint continues `old` entries.
     async fn ask(&self, checkpoint: &Checkpoint, old: u64, proof: &[Hash]) -> Result<Answer, String> {
-        let proof: String = proof.iter().map(|hash| format!("{hash}\n")).collect();
+        let proof = lines(proof);
         let body = format!("old {old}\n{proof}\n{}", checkpoint.text());
         let mut response =
             self.client.post(self.url.clone()).timeout(TIMEOUT).body(body).send().await.map_err(|error| error.without_url().to_string())?;
@@ -149,7 +149,7 @@ impl Witness {
                 let lines: String = answer
                     .lines()
                     .filter(|line| self.key.check(&format!("{text}\n"), line).is_some())
-                    .map(|line| format!("{line}\n"))
+                    .flat_map(|line| [line, "\n"])
                     .collect();
                 if lines.is_empty() { Err("its answer has no signature of its key".to_owned()) } else { Ok(Answer::Cosigned(lines)) }
             }

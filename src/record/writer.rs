@@ -2,15 +2,15 @@
 //!
 //! [`Writer::append`] only collects. [`Writer::publish`] stores, in this order:
 //!
-//! 1. Once in the life of a writer, and only when it has something to write: it signs the published checkpoint anew and replaces it by
+//! 1. Once in the life of a writer, and only when it has something to write: it signs the published checkpoint again and replaces it by
 //!    compare-and-swap. From then on the compare-and-swap of every other writer fails.
 //! 2. The bundles of entries and the hash tiles that are new, and syncs them.
 //! 3. The checkpoint that covers them, by compare-and-swap.
 //! 4. It removes partial tiles whose full tile is published.
 //!
 //! Tiles are created, never overwritten, with one exception: what a writer that was killed left beyond the published checkpoint. No checkpoint
-//! covers it and nobody but its writer knew of it, so this writer replaces it, also by compare-and-swap. It is not adopted: whoever can write to
-//! the store could otherwise have their entries signed.
+//! covers it and nobody but its writer knew of it, so this writer replaces it, also by compare-and-swap. It is not adopted: anyone
+//! who can write to the store could otherwise have their entries signed.
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
@@ -22,7 +22,7 @@ use tlog_tiles::{Hash, record_hash};
 use crate::{
     Error, Finding, MAX_LEAF,
     checkpoint::{Checkpoint, TreeHead},
-    key::Signers,
+    key::{self, Signers},
     reader::Reader,
     store::{Storage, Store, Version},
     tile::{self, CHECKPOINT, Kind, Tile, WIDTH},
@@ -40,6 +40,8 @@ const MAX_ATTEMPTS: usize = 16;
 pub struct Writer {
     pub(crate) store: Store,
     pub(crate) signers: Signers,
+    /// What makes the checkpoints of this writer its own.
+    line: String,
     storage: Arc<dyn Storage>,
     edge: Edge,
     /// The encoded entries of the incomplete bundle.
@@ -53,7 +55,7 @@ pub struct Writer {
     /// This writer has replaced the checkpoint at least once.
     claimed: bool,
     lost: Option<String>,
-    /// The places where there are partial tiles, as full tiles.
+    /// The positions with partial tiles, as full tiles.
     partials: BTreeSet<Tile>,
     witnesses: Vec<Witness>,
     unwitnessed: Vec<String>,
@@ -63,12 +65,13 @@ impl Writer {
     /// Opens the log for writing, or begins one where there is nothing. It reads the checkpoint and the right edge of the tree, and verifies both.
     /// It writes nothing but the lock of a folder.
     ///
-    /// `remembered` is what another place knows of the log, such as an annotation of the Lease: a log that does not continue it is an error.
+    /// `remembered` is a tree head that is stored elsewhere, such as in an annotation of the Lease: a log that does not continue it is an error.
     ///
     /// # Errors
     ///
     /// [`Error::LostFence`] if another process writes to the folder, [`Error::Corrupt`] if the log is not what was signed or is remembered.
     pub async fn open(store: Store, signers: Signers, remembered: Option<TreeHead>) -> Result<Self, Error> {
+        let line = key::writer_line(signers.origin())?;
         let storage = store.storage();
         storage.lock().await?;
         let (mut edge, mut bundle, mut published, mut partials) = (Edge::default(), Vec::new(), None, BTreeSet::new());
@@ -91,6 +94,7 @@ impl Writer {
         Ok(Self {
             store,
             signers,
+            line,
             storage,
             edge,
             bundle,
@@ -250,7 +254,7 @@ impl Writer {
         // Later than the last one, whatever the clock: two checkpoints of one tree then differ, and with them their entity tags.
         let last = self.published().into_iter().chain(&self.attempts).filter_map(Checkpoint::time).max();
         let time = last.and_then(|last| last.checked_add(SignedDuration::from_secs(1)).ok()).map_or(now, |next| now.max(next));
-        let checkpoint = self.cosigned(Checkpoint::sign(&self.signers, head, time)?).await;
+        let checkpoint = self.cosigned(Checkpoint::sign(&self.signers, head, time)?.with_lines(&self.line)).await;
         if self.attempts.len() < MAX_ATTEMPTS {
             self.attempts.push(checkpoint.clone());
         }

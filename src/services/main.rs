@@ -3,7 +3,7 @@
 use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use jit_rbac_services::record;
+use jit_rbac_services::{notify, record};
 
 /// The services next to jit-rbac. No grant and no end waits for them.
 #[derive(Debug, Parser)]
@@ -15,12 +15,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Send notifications about what happens to the objects of jit-rbac.
+    Notify(notify::Options),
     /// Record every activity event, with what it rests on, in the audit log.
     Record(record::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Notify(options) => notify::run(&options),
         Command::Record(options) => record::run(options),
     };
     match outcome {

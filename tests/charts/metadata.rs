@@ -1,6 +1,6 @@
 //! Chart.yaml, and its annotations for Artifact Hub.
 
-use api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleEligibility};
+use api::{ActivationDecision, ApprovalPolicy, NotificationReceiver, NotificationRule, RoleActivationRequest, RoleEligibility};
 use jit_rbac::crds;
 use serde_json::{Value, json};
 
@@ -65,6 +65,8 @@ fn artifact_hub_is_told_about_every_kind_with_an_example_that_is_one() {
             "RoleEligibility" => serde_json::from_value::<RoleEligibility>(example.clone()).map(drop),
             "ApprovalPolicy" => serde_json::from_value::<ApprovalPolicy>(example.clone()).map(drop),
             "RoleActivationRequest" => serde_json::from_value::<RoleActivationRequest>(example.clone()).map(drop),
+            "NotificationReceiver" => serde_json::from_value::<NotificationReceiver>(example.clone()).map(drop),
+            "NotificationRule" => serde_json::from_value::<NotificationRule>(example.clone()).map(drop),
             _ => serde_json::from_value::<ActivationDecision>(example.clone()).map(drop),
         };
         assert!(read.is_ok(), "{example}: {read:?}");

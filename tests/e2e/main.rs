@@ -26,6 +26,7 @@ mod identity;
 mod installation;
 mod jit_access_chart;
 mod known_limits;
+mod notifications;
 mod overload;
 mod plugin;
 mod record;
@@ -116,6 +117,7 @@ fn against_time() -> Vec<(&'static str, TestCase)> {
         faults::test_cases(),
         request_flood::test_cases(),
         gitops::test_cases(),
+        notifications::test_cases(),
         overload::test_cases(),
         record::test_cases(),
         uninstall::test_cases(),

@@ -49,7 +49,7 @@ fn plugin() -> &'static Path {
 
 impl Scene {
     /// Runs `kubectl jit` as a user, in the scene's namespace, without a terminal.
-    async fn jit(&self, user: &str, args: &[&str]) -> Result<Said, Error> {
+    pub async fn jit(&self, user: &str, args: &[&str]) -> Result<Said, Error> {
         self.jit_reading(user, args, None).await
     }
 

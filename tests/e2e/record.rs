@@ -53,6 +53,7 @@ impl Recorded {
             settings: json!({"url": url, "keys": keys}),
             env: env_of_service,
             unready: url.starts_with("s3:"),
+            reads_rules: true,
         };
         let setting = Setting { values: json!({ "record": record }), services: vec![service], ..Setting::default() };
         let (fixture, permit) = env.fixture_with(setting).await?;
@@ -175,7 +176,7 @@ async fn t91_retention_waits_for_the_log(env: Arc<Env>) -> Outcome {
     let scene = &recorded.scene;
     scene.offers(&["kept", "gone"], &keeping(automatic(), "1s"), &eligibility("view")).await?;
     recorded.service()?.kill();
-    // What somebody keeps who will put an older copy back.
+    // A copy, which is restored later.
     let older = recorded.folder.path().join("older");
     ensure!(Command::new("cp").arg("-r").arg(recorded.log()).arg(&older).status()?.success(), "the log cannot be copied");
     let mut calls = Calls::from_now(scene)?;
@@ -188,7 +189,7 @@ async fn t91_retention_waits_for_the_log(env: Arc<Env>) -> Outcome {
     ensure!(said.status.code() == Some(1) && said.stdout.contains("GrantNotRecorded: request"), "{}{}", said.stdout, said.stderr);
     recorded.service()?.start()?;
     recorded.until_events("kept", &["Requested", "Granted", "Expired"]).await?;
-    let gone = wait_for_ok("the recorded request to be deleted", Duration::from_secs(60), async || match scene.get("rar", "kept").await {
+    let gone = wait_for_ok("the recorded request to be deleted", Duration::from_mins(1), async || match scene.get("rar", "kept").await {
         Ok(None) => Ok(()),
         Ok(Some(_)) => Err("it is there".to_owned()),
         Err(error) => Err(error.to_string()),
@@ -219,7 +220,7 @@ async fn t92_grants_wait_for_the_log_only_where_it_is_required(env: Arc<Env>) ->
     scene.offers(&["first", "held"], &automatic(), &eligibility("view")).await?;
     let running = scene.granted("dev", "first", "45s").await?;
     recorded.service()?.kill();
-    let held = wait_for_ok("a request to be held back", Duration::from_secs(60), async || {
+    let held = wait_for_ok("a request to be held back", Duration::from_mins(1), async || {
         let name = format!("held-{}", jiff::Timestamp::now().as_millisecond());
         let request = scene.request(&name, &scene.offered("held"), "10m");
         scene.write("dev", "rar", &request).await.map_err(|error| error.to_string())?;
@@ -238,10 +239,10 @@ async fn t92_grants_wait_for_the_log_only_where_it_is_required(env: Arc<Env>) ->
     let held = held.await?;
     ensure!(scene.status(&held).await?["state"] == "Pending", "it was refused");
     // What was granted ends on time.
-    let ended = scene.ends_as("first", "Expired", &[], Duration::from_secs(60)).await?;
+    let ended = scene.ends_as("first", "Expired", &[], Duration::from_mins(1)).await?;
     ensure!(scene.get("rolebinding", &running.binding).await?.is_none(), "the grant did not end: {ended}");
     recorded.service()?.start()?;
-    scene.until_state(&held, "Active", Duration::from_secs(60)).await?;
+    scene.until_state(&held, "Active", Duration::from_mins(1)).await?;
     Ok(())
 }
 

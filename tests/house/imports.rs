@@ -13,8 +13,16 @@ use std::{
 };
 
 /// The root files of the crates.
-const CRATES: [&str; 6] =
-    ["src/api/lib.rs", "src/domain/lib.rs", "src/kube_io/lib.rs", "src/operator/lib.rs", "src/kubectl-jit/lib.rs", "benches/main.rs"];
+const CRATES: [&str; 8] = [
+    "src/api/lib.rs",
+    "src/domain/lib.rs",
+    "src/kube_io/lib.rs",
+    "src/record/lib.rs",
+    "src/operator/lib.rs",
+    "src/kubectl-jit/lib.rs",
+    "src/services/lib.rs",
+    "benches/main.rs",
+];
 
 /// Maximum number of re-exports that are followed for one name.
 const MAX_REEXPORTS: usize = 8;

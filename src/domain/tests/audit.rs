@@ -4,7 +4,7 @@ use k8s_openapi::{api::rbac::v1::PolicyRule, apimachinery::pkg::apis::meta::v1::
 use serde_json::{Value, json};
 
 use super::*;
-use api::{ActivationDecision, ApprovalPolicy, RoleActivationRequest, RoleActivationRequestStatus, RoleEligibility, conditions};
+use api::{ActivationDecision, ApprovalPolicy, Reason, RoleActivationRequest, RoleActivationRequestStatus, RoleEligibility, conditions};
 use domain::{
     activity::{self, Kind},
     audit::{
@@ -222,7 +222,6 @@ fn t96_an_end_follows_from_what_is_in_the_log() {
         let status = RoleActivationRequestStatus { state: Some(state), reason: Some(reason), ended_at: Some(at_), ..status(&grant) };
         Log::of(case, kind, at_, status)
     };
-    use api::Reason;
     assert_eq!(ended(Kind::Expired, State::Expired, Reason::Expired, grant.deadline, &case).proof(), Proof::Proven);
     let early = ended(Kind::Expired, State::Expired, Reason::Expired, at(60), &case);
     contradicted(&early, "the rules decide Active");

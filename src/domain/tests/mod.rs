@@ -31,6 +31,7 @@ mod lasting;
 mod limits;
 mod live;
 mod missing;
+mod notify;
 mod people;
 mod policies;
 mod random;

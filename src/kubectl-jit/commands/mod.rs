@@ -15,6 +15,7 @@ pub mod history;
 pub mod lint;
 pub mod list;
 pub mod man;
+pub mod notify;
 pub mod pending;
 pub mod record;
 pub mod review;

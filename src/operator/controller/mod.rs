@@ -14,7 +14,6 @@ mod queues;
 mod quiet;
 mod ready;
 pub mod requests;
-pub mod status;
 
 use std::{sync::Arc, time::Duration};
 

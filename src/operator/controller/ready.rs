@@ -10,7 +10,6 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::status;
 use api::{
     Reason,
     conditions::{READY, RECONCILING, STALLED, Set, USABLE},
@@ -20,7 +19,10 @@ use domain::{
     Refusal,
     eligibility::{Progress, Standing},
 };
-use kube_io::call::{WriteError, unless_gone, write};
+use kube_io::{
+    call::{WriteError, unless_gone, write},
+    status_patch,
+};
 
 /// Returns the conditions of an eligibility. `note` is the message for one that can be activated.
 #[must_use]
@@ -85,7 +87,7 @@ where
     let meta = stored.meta();
     let patch = json!({
         "metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version},
-        "status": status::patch(before, wanted),
+        "status": status_patch::patch(before, wanted),
     });
     let api: Api<K> = Api::all(client.clone());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };

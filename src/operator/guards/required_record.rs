@@ -46,7 +46,7 @@ mod tests {
         tokio::time::advance(Duration::from_hours(1)).await;
         let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
         let at = |seconds: i64| Mark { version: 1, time: Some(now - jiff::SignedDuration::from_secs(seconds)) };
-        let within = Duration::from_secs(60);
+        let within = Duration::from_mins(1);
         for (mark, holds) in [(at(0), false), (at(-30), false), (at(60), false), (at(61), true), (Mark::default(), true)] {
             let hold = RequiredRecord::new(within, mark, now).hold();
             assert_eq!(hold.map(|hold| hold.reason), holds.then_some(Reason::RecordUnavailable), "{mark:?}");

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 
 use crate::{
     config::Config,
-    controller::{requests::report, status},
+    controller::requests::report,
     gather::live,
     revoker::{
         end::{Ended, Proof, end},
@@ -34,6 +34,7 @@ use kube_io::{
     cache::Key,
     call::{CallError, ReadError, WriteError, read, write},
     clock::Clock,
+    status_patch,
 };
 
 /// The most bindings that are removed, and requests that are written, at the same time.
@@ -225,7 +226,7 @@ async fn write_status(
     let api: Api<RoleActivationRequest> = Api::namespaced(client.clone(), namespace);
     let patch = json!({
         "metadata": {"uid": stored.metadata.uid, "resourceVersion": stored.metadata.resource_version},
-        "status": status::patch(before, after),
+        "status": status_patch::patch(before, after),
     });
     let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     write(|| format!("report on request '{namespace}/{name}'"), api.patch_status(name, &params, &Patch::Merge(patch))).await?;

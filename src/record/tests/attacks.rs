@@ -1,4 +1,4 @@
-//! Each way to change the log, by editing its files: the verification names it, with the place.
+//! Each way to change the log, by editing its files: the verification names it, with the index.
 
 use std::fs;
 

@@ -112,6 +112,27 @@ async fn run(rounds: Vec<Round>, seed: u64) {
 }
 
 #[tokio::test]
+async fn answers_that_are_lost_take_the_log_from_no_writer() {
+    for seed in 1..40 {
+        let memory = Memory::new(seed * 7919);
+        let keys = key::generate(ORIGIN).unwrap();
+        let mut writer = open(&memory, &Signers::from_texts([&keys.signer]).unwrap()).await;
+        memory.fail(30);
+        let mut published = 0;
+        for now in 0..60 {
+            writer.append(vec![leaf(writer.size())]).unwrap();
+            match writer.publish(at(now)).await {
+                Ok(checkpoint) => published = checkpoint.size(),
+                Err(error) => assert!(error.is_retry(), "there is no other writer: {error}"),
+            }
+        }
+        assert!(published > 0, "not every publication fails");
+        memory.fail(0);
+        assert_eq!(writer.publish(at(60)).await.unwrap().size(), 60);
+    }
+}
+
+#[tokio::test]
 async fn a_full_store_loses_nothing_and_is_continued_when_there_is_room() {
     let memory = Memory::new(7);
     let keys = key::generate(ORIGIN).unwrap();

@@ -73,7 +73,7 @@ impl Memory {
             tokio::task::yield_now().await;
         }
         let error = || Error::Retry { operation: format!("'{path}'"), reason: "503".to_owned() };
-        let (fails, done) = (self.roll() % 100 < self.failing.load(Ordering::SeqCst), self.roll() % 2 == 0);
+        let (fails, done) = (self.roll() % 100 < self.failing.load(Ordering::SeqCst), self.roll().is_multiple_of(2));
         if fails && !done {
             return Err(error());
         }

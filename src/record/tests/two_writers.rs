@@ -4,13 +4,16 @@ use std::io::{BufRead, BufReader, Write};
 
 use record::{
     Error,
+    key::Signers,
     verify::{Known, verify},
+    writer::Writer,
 };
 
 use crate::{
     child::{self, salted},
-    fixture::{Log, at, leaf},
+    fixture::{Log, ORIGIN, at, leaf},
     fsck,
+    memory::Memory,
 };
 
 #[tokio::test]
@@ -44,7 +47,7 @@ async fn of_two_writers_of_a_bucket_the_first_to_publish_continues() {
     first.append((20..300).map(leaf).collect()).unwrap();
     known.checkpoints.push(first.publish(at(2001)).await.unwrap());
 
-    // A takeover: whoever opens later may take over, and then the first one loses.
+    // A takeover: a writer that opens later replaces the first one, which then loses.
     let mut third = log.writer(Some(known.checkpoints[1].head())).await.unwrap();
     first.append(vec![leaf(300)]).unwrap();
     third.append(vec![salted("third", 300)]).unwrap();
@@ -67,4 +70,45 @@ async fn two_writers_that_begin_a_log_at_once_do_not_fork_it() {
     assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
     assert!(matches!(one.and(other), Err(Error::LostFence(_))));
     fsck::accepts(log.folder(), &log.keys.verifier);
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_the_same_tree_and_second_is_another_one() {
+    let memory = Memory::new(1);
+    let keys = record::key::generate(ORIGIN).unwrap();
+    let open = || Writer::open(memory.store(), Signers::from_texts([&keys.signer]).unwrap(), None);
+    let mut first = open().await.unwrap();
+    first.append(vec![leaf(0)]).unwrap();
+    let one = first.publish(at(0)).await.unwrap();
+    let mut second = open().await.unwrap();
+    let two = second.refresh(at(0)).await.unwrap();
+    assert_eq!(one.head(), two.head());
+    assert!(one.text() != two.text() && one.time() < two.time(), "the entity tag of a bucket is a hash of the content");
+    first.append(vec![leaf(1)]).unwrap();
+    assert!(matches!(first.publish(at(1)).await, Err(Error::LostFence(_))));
+    second.append(vec![leaf(1)]).unwrap();
+    assert_eq!(second.publish(at(600)).await.unwrap().time(), Some(at(600)));
+}
+
+/// At the same second, with the same key, on the same tree: also the checkpoints with which they begin must differ.
+#[tokio::test]
+async fn writers_that_publish_at_once_do_not_mistake_each_other_for_themselves() {
+    for seed in 1..60 {
+        let memory = Memory::new(seed * 7919);
+        let keys = record::key::generate(ORIGIN).unwrap();
+        let open = || Writer::open(memory.store(), Signers::from_texts([&keys.signer]).unwrap(), None);
+        let mut published = 0;
+        for round in 0..3 {
+            let (mut first, mut second) = (open().await.unwrap(), open().await.unwrap());
+            first.append((0..300).map(leaf).collect()).unwrap();
+            second.append((0..300).map(|number| salted("second", number)).collect()).unwrap();
+            let (one, other) = futures::future::join(first.publish(at(round)), second.publish(at(round))).await;
+            assert!(!(one.is_ok() && other.is_ok()), "both were acknowledged");
+            published += u64::from(one.is_ok() || other.is_ok());
+            let trusted = record::key::Trusted::from_texts([&keys.verifier]).unwrap();
+            let report = verify(memory.store(), trusted, &Known::default(), |_| {}).await.unwrap();
+            assert_eq!(report.findings, [], "seed {seed}");
+        }
+        assert!(published > 0);
+    }
 }

@@ -4,7 +4,7 @@ use tlog_tiles::Hash;
 
 use crate::{Finding, tile::WIDTH};
 
-/// How many edited entries are remembered, to find out whether they only changed places.
+/// How many edited entries are remembered, to find out whether they were only reordered.
 const MAX_EDITED: usize = 4096;
 
 /// An entry whose hash is not the signed one.
@@ -18,12 +18,12 @@ struct Edited {
 #[derive(Default)]
 pub(super) struct Compare {
     edited: Vec<Edited>,
-    /// By how many places the entries have moved up, since so many were removed before them. Negative: moved down, since some were inserted.
+    /// By how many indices the entries have moved up, since so many were removed before them. Negative: moved down, since some were inserted.
     shift: i64,
 }
 
 impl Compare {
-    /// Reports whether a bundle may have more entries than it needs: a full one in the place of a partial one.
+    /// Reports whether a bundle may have more entries than it needs: a full one instead of a partial one.
     pub(super) const fn may_be_longer(&self) -> bool {
         self.shift == 0
     }
@@ -83,7 +83,7 @@ impl Compare {
     }
 }
 
-/// Reports whether the found entries are the signed ones, `by` places earlier, as far as both are in this bundle.
+/// Reports whether the found entries are the signed ones, `by` indices earlier, as far as both are in this bundle.
 fn moved(found: &[Hash], signed: &[Hash], by: i64) -> bool {
     let places = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
     let (found, signed) =

@@ -35,9 +35,9 @@ use settings::RecordSettings;
 /// The name in readiness of the condition that the log can be written.
 pub const NEED: &str = "log";
 /// Delays between attempts after an error.
-const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-/// The delay after another writer has taken over, or the log is damaged: it needs a person.
-const NEEDS_PERSON: Duration = Duration::from_secs(60);
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
+/// The delay after another writer replaced the checkpoint, or the log is damaged: it needs a person.
+const NEEDS_PERSON: Duration = Duration::from_mins(1);
 
 /// The options of `record`.
 #[derive(Debug, clap::Args)]
@@ -98,7 +98,7 @@ impl Context {
         let mut backoff = BACKOFF;
         while !stop.is_cancelled() {
             let began = tokio::time::Instant::now();
-            let outcome = session::run(self, &watches, &stop).await;
+            let outcome = Box::pin(session::run(self, &watches, &stop)).await;
             self.health.set(NEED, false);
             let Err(error) = outcome else { return };
             if began.elapsed() > NEEDS_PERSON {
@@ -119,11 +119,10 @@ impl Context {
                 }
                 RecordError::Api(_) => backoff.next_delay(),
             };
-            match &error {
-                RecordError::Log(record::Error::LostFence(_) | record::Error::Corrupt(_)) => {
-                    error!(%error, "nothing is recorded until this is resolved: see the runbooks");
-                }
-                _ => warn!(%error, "cannot record, retrying"),
+            if let RecordError::Log(record::Error::LostFence(_) | record::Error::Corrupt(_)) = &error {
+                error!(%error, "nothing is recorded until this is resolved: see the runbooks");
+            } else {
+                warn!(%error, "cannot record, retrying")
             }
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}

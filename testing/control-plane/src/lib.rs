@@ -32,7 +32,7 @@ pub use cluster::{Cluster, Said};
 pub use error::{Error, Result};
 pub use interrupt::on_interrupt;
 pub use issuer::{Provider, SignIn};
-pub use operator::{Change, NAMESPACE, Operator, OperatorOptions, RELEASE, Server, ServiceOptions, wait_until_guarded};
+pub use operator::{Change, NAMESPACE, Operator, OperatorOptions, RELEASE, Server, ServiceOptions, secrets, wait_until_guarded};
 pub use plane::{Options, Plane};
 pub use ports::free_port;
 pub use process::{Process, ProcessRecord, Spec};

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use crate::{Error, Result};
 
 /// The product's programs.
-const ALL: [&str; 2] = ["jit-rbac", "kubectl-jit"];
+const ALL: [&str; 3] = ["jit-rbac", "jit-rbac-services", "kubectl-jit"];
 const BUILD: &str = "run 'make build', or for measurements 'make release'";
 
 /// Returns the program of this name in the running program's build directory: `target/debug` for tests, `target/release` for measurements.

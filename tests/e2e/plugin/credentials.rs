@@ -59,7 +59,7 @@ t23Pk/RTSyLBCyycQPAb82c1IwP8MWBZuLbg4YBK
 ";
 
 /// Every command with its required arguments, as a user might call it.
-const COMMANDS: [&[&str]; 27] = [
+const COMMANDS: [&[&str]; 29] = [
     &["roles"],
     &["roles", "-o", "json"],
     &["describe", "x"],
@@ -85,6 +85,8 @@ const COMMANDS: [&[&str]; 27] = [
     &["whoami", "--prompt"],
     &["unblock", "--", "get", "pods"],
     &["check"],
+    &["notify", "test", "x"],
+    &["notify", "preview", "x"],
     &["version"],
     &["__complete", "activate", ""],
 ];

@@ -68,6 +68,7 @@ impl Source {
 }
 
 /// Converts an error of the log.
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub fn problem(error: record::Error) -> Problem {
     match &error {
         record::Error::Corrupt(finding) => Problem::Api(format!("{}: {error}", finding.name())),
@@ -77,12 +78,11 @@ pub fn problem(error: record::Error) -> Problem {
     }
 }
 
+/// The entries of a log: index, leaf and content.
+pub type Entries<'r> = Pin<Box<dyn Stream<Item = Result<(u64, Vec<u8>, Entry), Problem>> + Send + 'r>>;
+
 /// Streams the entries of the whole log, with progress on a terminal.
-pub fn entries<'r>(
-    reader: &'r Reader,
-    screen: &'r Screen,
-    what: &'static str,
-) -> Pin<Box<dyn Stream<Item = Result<(u64, Vec<u8>, Entry), Problem>> + Send + 'r>> {
+pub fn entries<'r>(reader: &'r Reader, screen: &'r Screen, what: &'static str) -> Entries<'r> {
     let (first, total) = (reader.minimum(), reader.size());
     let entries = reader.entries(first..total).map_err(problem).map_ok(move |entry| {
         if entry.index % SHOWN_EVERY == 0 {

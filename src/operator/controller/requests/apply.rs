@@ -19,7 +19,7 @@ use super::{
     report,
 };
 use crate::{
-    controller::{owed, status},
+    controller::owed,
     gather::{
         caches::Source,
         live::{self, StoredRequest},
@@ -38,6 +38,7 @@ use kube_io::{
     cache::Key,
     call::{WriteError, write},
     consistency::Consistency,
+    status_patch,
 };
 
 /// The result of a verdict.
@@ -321,7 +322,7 @@ impl Requests {
         let before = stored.status.clone().unwrap_or_default();
         let patch = json!({
             "metadata": {"uid": stored.metadata.uid, "resourceVersion": stored.metadata.resource_version},
-            "status": status::patch(&before, status),
+            "status": status_patch::patch(&before, status),
         });
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match write(|| format!("report on request '{namespace}/{name}'"), api.patch_status(&name, &params, &Patch::Merge(patch))).await {

@@ -102,6 +102,12 @@ pub(super) async fn fetch_service(
     Ok(InstalledService { settings, kubeconfig: cluster.kubeconfig_for_token(&account, &token)? })
 }
 
+/// Returns the folder with one folder for each Secret of a receiver of notifications, which a pod would mount.
+#[must_use]
+pub fn secrets(cluster: &Cluster) -> PathBuf {
+    cluster.directory().join("operator").join("secrets")
+}
+
 /// Returns the name prefix of a release's objects, as the chart's helper `jit-rbac.fullname` does.
 pub(super) fn full_name(release: &str) -> String {
     if release.contains(RELEASE) { release.to_owned() } else { format!("{release}-{RELEASE}") }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::components::flag;
 use crate::ports::free_port;
@@ -19,7 +19,7 @@ use crate::process::Spec;
 use crate::programs::program;
 use crate::{Cluster, Error, ProcessRecord, Proxy, Reaper, Result};
 use install::Installed;
-pub use install::{NAMESPACE, RELEASE};
+pub use install::{NAMESPACE, RELEASE, secrets};
 pub use probe::wait_until_guarded;
 pub use server::Server;
 
@@ -73,6 +73,17 @@ pub struct ServiceOptions {
     pub env: Vec<(String, OsString)>,
     /// Do not wait until it is ready, because it cannot be.
     pub unready: bool,
+    /// It reads the configuration of the operator too.
+    pub reads_rules: bool,
+}
+
+impl ServiceOptions {
+    /// The notify process, whose Secrets are folders in [`secrets`].
+    fn notify(cluster: &Cluster) -> Result<Self> {
+        let secrets = secrets(cluster);
+        fs::create_dir_all(&secrets).map_err(Error::path("create", &secrets))?;
+        Ok(Self { name: "notify".to_owned(), settings: json!({ "secrets": secrets }), env: Vec::new(), unready: false, reads_rules: false })
+    }
 }
 
 impl OperatorOptions {
@@ -274,11 +285,15 @@ impl Rollout<'_> {
     /// Starts the services, whose program is next to the operator's.
     async fn services(&self) -> Result<Vec<Server>> {
         let mut started = Vec::new();
-        for service in &self.options.services {
+        let notify = (self.options.values.pointer("/notify/enabled") == Some(&Value::Bool(true)))
+            .then(|| ServiceOptions::notify(self.cluster))
+            .transpose()?;
+        for service in self.options.services.iter().chain(&notify) {
             let files = install::fetch_service(self.cluster, self.directory, self.options, service).await?;
-            let args = vec![service.name.clone().into(), flag("settings", &files.settings)];
+            let mut args = vec![service.name.clone().into(), flag("settings", &files.settings)];
+            args.extend(service.reads_rules.then(|| flag("config", &self.installed.config)));
             let binary = self.options.binary.with_file_name("jit-rbac-services");
-            let mut spec = spec(&binary, self.directory, self.installed, &service.name, &files.kubeconfig, args);
+            let mut spec = spec(&binary, self.directory, &service.name, &files.kubeconfig, args);
             spec.env.extend(service.env.iter().cloned());
             let server = Server::start(spec, self.reaper)?;
             if !service.unready {
@@ -290,12 +305,13 @@ impl Rollout<'_> {
     }
 
     fn start(&self, name: &str, kubeconfig: &Path, args: Vec<OsString>) -> Result<Server> {
-        Server::start(spec(&self.options.binary, self.directory, self.installed, name, kubeconfig, args), self.reaper)
+        let args = args.into_iter().chain([flag("config", &self.installed.config)]).collect();
+        Server::start(spec(&self.options.binary, self.directory, name, kubeconfig, args), self.reaper)
     }
 }
 
-fn spec(binary: &Path, directory: &Path, installed: &Installed, name: &str, kubeconfig: &Path, mut args: Vec<OsString>) -> Spec {
-    args.extend([flag("config", &installed.config), flag("health-address", "127.0.0.1:0"), flag("log-format", "text")]);
+fn spec(binary: &Path, directory: &Path, name: &str, kubeconfig: &Path, mut args: Vec<OsString>) -> Spec {
+    args.extend([flag("health-address", "127.0.0.1:0"), flag("log-format", "text")]);
     Spec {
         name: name.to_owned(),
         program: binary.to_owned(),

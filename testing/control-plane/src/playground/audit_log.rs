@@ -54,6 +54,7 @@ impl AuditLog {
             settings: json!({"url": self.log, "keys": keys}),
             env: Vec::new(),
             unready: false,
+            reads_rules: true,
         });
     }
 }

@@ -45,7 +45,7 @@ async fn recorded(log: &playground::AuditLog) -> Result<()> {
         let done = wait_for_ok("the audit log", Duration::from_secs(30), async || {
             let said = log.read(args).map_err(|error| error.to_string())?;
             let ended = said.lines().any(|line| line.contains("inc-4714") && line.contains("Expired"));
-            if args[0] != "list" || ended { Ok(said) } else { Err("the last end is not there yet".to_owned()) }
+            if args.first() != Some(&"list") || ended { Ok(said) } else { Err("the last end is not there yet".to_owned()) }
         });
         println!("$ kubectl jit record {}\n{}", args.join(" "), done.await?);
     }
