@@ -122,7 +122,7 @@ impl Context {
             if let RecordError::Log(record::Error::LostFence(_) | record::Error::Corrupt(_)) = &error {
                 error!(%error, "nothing is recorded until this is resolved: see the runbooks");
             } else {
-                warn!(%error, "cannot record, retrying")
+                warn!(%error, "cannot record, retrying");
             }
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
