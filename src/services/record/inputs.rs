@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    Context,
+    context::Context,
     outbox::{Outbox, Versions},
 };
 

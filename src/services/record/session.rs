@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Context, NEED,
+    context::{Context, NEED},
     error::RecordError,
     inputs::Gathered,
     mark::Mark,
