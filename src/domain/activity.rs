@@ -7,7 +7,12 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 pub use super::event_kind::Kind;
-use super::{canonical::hex, facts::Span, instant::stamp, timeline::OPERATOR};
+use super::{
+    canonical::hex,
+    facts::Span,
+    instant::stamp,
+    timeline::{OPERATOR, describe_request},
+};
 use api::{ApprovalPolicy, RoleActivationRequest, RoleEligibility, conditions, names::GROUP, timeline::TimelineEntry};
 
 /// The object to which something happened.
@@ -157,8 +162,7 @@ pub fn of_request(request: &RoleActivationRequest) -> Vec<Event> {
     let requested = (!is_there).then(|| {
         let requester = request.spec.requester.as_ref().map(|stamp| stamp.username.to_string()).unwrap_or_default();
         let created = meta.creation_timestamp.as_ref().map(conditions::from_time).unwrap_or_default();
-        let message = format!("requested eligibility '{}'", request.spec.eligibility_ref.name);
-        (created, Kind::Requested, requester, message)
+        (created, Kind::Requested, requester, describe_request(&request.spec))
     });
     Numbered::default().events(requested.into_iter().chain(happened(timeline)), topic, &subject)
 }

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{emergency, event_kind::Kind};
 use api::{
-    ApprovalPolicySpec, Line, Reason, RoleActivationRequestStatus, RoleEligibilitySpec, State, Subject, SubjectKind,
+    ApprovalPolicySpec, Line, Reason, RoleActivationRequestSpec, RoleActivationRequestStatus, RoleEligibilitySpec, State, Subject,
+    SubjectKind,
     request::{ReviewState, ReviewStatus},
     text::printable,
     timeline::{MAX_TIMELINE, TimelineEntry},
@@ -35,10 +36,7 @@ pub fn of_verdict(before: &RoleActivationRequestStatus, snapshot: &Snapshot, ver
     let now = whole_seconds(now);
     if timeline.0.is_empty() {
         let requester = request.spec.requester.as_ref().map(|r| r.username.to_string()).unwrap_or_default();
-        let asked = verdict.asked.map(|d| format!(" for {d}")).unwrap_or_default();
-        let why = request.spec.justification.as_ref().map(|j| format!(": {j}")).unwrap_or_default();
-        let message = format!("requested eligibility '{}'{asked}{why}", request.spec.eligibility_ref.name);
-        timeline.add(request.created, &requester, Kind::Requested, &message);
+        timeline.add(request.created, &requester, Kind::Requested, &describe_request(&request.spec));
     }
     for counted in &verdict.counted {
         let comment = counted.record.comment.as_ref().map(|c| format!(": {c}")).unwrap_or_default();
@@ -143,6 +141,14 @@ pub fn of_written(before: &[TimelineEntry], written: Written<'_>, now: Timestamp
     let surplus = timeline.0.len().saturating_sub(MAX_TIMELINE);
     timeline.0.drain(..surplus);
     timeline.0
+}
+
+/// Describes a request for its timeline.
+#[must_use]
+pub fn describe_request(request: &RoleActivationRequestSpec) -> String {
+    let duration = request.duration.map(|duration| format!(" for {duration}")).unwrap_or_default();
+    let why = request.justification.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("requested eligibility '{}'{duration}{why}", request.eligibility_ref.name)
 }
 
 /// Describes an eligibility for its timeline.

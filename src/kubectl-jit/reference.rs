@@ -32,7 +32,7 @@ pub fn markdown(command: &Command) -> String {
         for inner in inner() {
             let _ = writeln!(text, "* `{} {}`: {}", sub.get_name(), inner.get_name(), first_sentence(inner));
         }
-        for inner in inner().filter(|inner| inner.get_arguments().any(|arg| is_own(arg))) {
+        for inner in inner().filter(|inner| inner.get_arguments().any(is_own)) {
             let _ = write!(text, "\n### kubectl jit {} {}\n\n", sub.get_name(), inner.get_name());
             section(&mut text, inner);
         }

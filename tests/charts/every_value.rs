@@ -13,6 +13,7 @@ fn monitor(name: &'static str) -> Value {
     json!({"metrics": {name: {"enabled": true}}})
 }
 
+#[allow(clippy::too_many_lines, reason = "one row for each value")]
 fn operator() -> Vec<Row> {
     let nothing = || json!({});
     let policies = || json!({"networkPolicy": {"enabled": true}});

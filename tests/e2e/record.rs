@@ -176,12 +176,17 @@ async fn t91_retention_waits_for_the_log(env: Arc<Env>) -> Outcome {
     let scene = &recorded.scene;
     scene.offers(&["kept", "gone"], &keeping(automatic(), "1s"), &eligibility("view")).await?;
     recorded.service()?.kill();
+    // A copy, which is restored later.
+    let older = recorded.folder.path().join("older");
+    ensure!(Command::new("cp").arg("-r").arg(recorded.log()).arg(&older).status()?.success(), "the log cannot be copied");
     let mut calls = Calls::from_now(scene)?;
     scene.granted("dev", "kept", "2s").await?;
     scene.ends_as("kept", "Expired", &[], SOON).await?;
     // Its retention has passed: the controller asks what is recorded, and keeps it.
     calls.first("the look at the Lease", |e| e.verb == "get" && is(e, "leases", "jit-rbac-record")).await?;
     ensure!(scene.get("rar", "kept").await?.is_some(), "it was deleted before it was recorded");
+    let said = recorded.record(&["check", "--grace", "1s"]).await?;
+    ensure!(said.status.code() == Some(1) && said.stdout.contains("GrantNotRecorded: request"), "{}{}", said.stdout, said.stderr);
     recorded.service()?.start()?;
     recorded.until_events("kept", &["Requested", "Granted", "Expired"]).await?;
     let gone = wait_for_ok("the recorded request to be deleted", Duration::from_mins(1), async || match scene.get("rar", "kept").await {
@@ -192,7 +197,21 @@ async fn t91_retention_waits_for_the_log(env: Arc<Env>) -> Outcome {
     gone.await?;
     // The log has it, and it is still valid.
     recorded.until_events("kept", &["Requested", "Granted", "Expired"]).await?;
-    recorded.is_accepted().await
+    recorded.is_accepted().await?;
+    // The Lease remembers the log, so that an older copy is found.
+    recorded.service()?.kill();
+    std::fs::rename(recorded.log(), recorded.folder.path().join("newer"))?;
+    std::fs::rename(older, recorded.log())?;
+    ensure!(recorded.record(&["verify"]).await?.status.success(), "the older copy is a valid log");
+    let said = recorded.record(&["check"]).await?;
+    ensure!(said.status.code() == Some(1) && said.stdout.contains("Truncated:"), "{}{}", said.stdout, said.stderr);
+    recorded.service()?.start()?;
+    let noticed = wait_for_ok("the record to notice", SOON, async || {
+        let corrupt = recorded.service().map_err(|error| error.to_string())?.metric("jitrbac_record_corrupt").await?;
+        if corrupt > 0.5 { Ok(()) } else { Err("it has not".to_owned()) }
+    });
+    noticed.await?;
+    Ok(())
 }
 
 async fn t92_grants_wait_for_the_log_only_where_it_is_required(env: Arc<Env>) -> Outcome {

@@ -18,7 +18,7 @@ use crate::{
     binding::Grant, convert, decide, instant::stamp,
 };
 
-/// An event that is recorded later than this after it happened may have lost its inputs: somebody can have changed them meanwhile.
+/// An event that is recorded later than this after it happened may have lost its inputs: another user can have changed them meanwhile.
 const LATE: SignedDuration = SignedDuration::from_mins(1);
 
 /// The most that the clock of the operator, which sets the time of an event, may be behind the API server's, which sets that of a decision.
@@ -29,7 +29,7 @@ const CLOCKS: SignedDuration = SignedDuration::from_secs(5);
 pub enum Proof {
     /// The rules decide the same from what is in the log.
     Proven,
-    /// An end whose cause the log does not hold, such as a RoleBinding that somebody removed. It took access away.
+    /// An end whose cause the log does not hold, such as a RoleBinding that another client removed. Access ended then.
     Observed(String),
     /// The recorded inputs are not those of that time, since the event was recorded late.
     Unproven(String),
@@ -120,7 +120,7 @@ struct Inputted<'a>(&'a Known);
 impl Inputted<'_> {
     fn grant(&self, event: &Recorded) -> Proof {
         let judged = self.snapshot(&event.data.inputs, event.time).and_then(|(mut snapshot, settings)| {
-            // Times have whole seconds. What was taken back in the second of the grant may have come after it.
+            // Times have whole seconds. A denial or deactivation in the second of the grant may have come after it.
             snapshot.decisions.retain(|decision| {
                 let may_take_back = matches!(decision.spec.decision, Verb::Deny | Verb::Revoke | Verb::Deactivate);
                 !may_take_back || decision.created < event.time

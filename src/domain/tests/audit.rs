@@ -193,6 +193,15 @@ fn t96_an_invented_grant_does_not() {
 }
 
 #[test]
+fn t96_a_grant_after_a_denial_does_not() {
+    let status = status(&approved().grant());
+    let denied = |at_: i64| Log::of(&approved().says(Verb::Deny, &lead(2), at_), Kind::Granted, at(6), status.clone()).proof();
+    assert!(matches!(denied(5), Proof::Contradicted(_)));
+    // Times have whole seconds, and this denial may have come right after the grant.
+    assert_eq!(denied(6), Proof::Proven);
+}
+
+#[test]
 fn t96_a_changed_input_is_found() {
     let log = || Log::granted(&approved());
     contradicted(

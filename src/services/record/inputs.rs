@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    Context,
+    context::Context,
     outbox::{Outbox, Versions},
 };
 
@@ -47,7 +47,7 @@ enum Found<T> {
 
 impl Context {
     /// Reads what the events of a request rest on. The first result is what the API server has now. The others have the versions of
-    /// eligibility and policy that were observed before: somebody may have changed them since the event.
+    /// eligibility and policy that were observed before: another user may have changed them since the event.
     pub(super) async fn request_inputs(&self, request: &RoleActivationRequest, outbox: &Outbox) -> Result<Vec<Gathered>, ReadError> {
         let namespace = request.metadata.namespace.as_deref().unwrap_or_default();
         let name = &request.spec.eligibility_ref.name;

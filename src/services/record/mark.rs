@@ -11,7 +11,7 @@ use kube_io::call::{read, write};
 use record::checkpoint::TreeHead;
 use serde_json::json;
 
-use super::{Context, error::RecordError};
+use super::{context::Context, error::RecordError};
 
 /// What is recorded.
 #[derive(Clone, Debug, PartialEq)]

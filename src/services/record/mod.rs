@@ -12,6 +12,7 @@
 //! | [`session`] | writes: from opening the log until an error that needs another start |
 //! | [`mark`] | the Lease, which says what is recorded |
 
+mod context;
 mod error;
 mod inputs;
 pub mod mark;
@@ -24,19 +25,18 @@ pub mod settings;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use kube_io::{backoff::Backoff, clock::Clock, connect::AskAgain};
-use process::{connect, health::Health, logs::Format, metrics::Metrics, run};
+use process::{connect, logs::Format, run};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use context::{Context, NEED};
 use error::RecordError;
 use metrics::RecordMetrics;
 use settings::RecordSettings;
 
-/// The name in readiness of the condition that the log can be written.
-pub const NEED: &str = "log";
 /// Delays between attempts after an error.
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
-/// The delay after another writer has taken over, or the log is damaged: it needs a person.
+/// The delay after another writer replaced the checkpoint, or the log is damaged: it needs a person.
 const NEEDS_PERSON: Duration = Duration::from_mins(1);
 
 /// The options of `record`.
@@ -77,17 +77,6 @@ pub fn run(options: Options) -> Result<(), String> {
         Box::pin(context.run(stop)).await;
         Ok(())
     })
-}
-
-/// What all parts share.
-pub(crate) struct Context {
-    client: kube::Client,
-    settings: RecordSettings,
-    identity: String,
-    clock: Clock,
-    health: Health,
-    metrics: RecordMetrics,
-    all: Metrics,
 }
 
 impl Context {

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use super::positions::{self, Positions};
 
-/// Beyond this many waiting objects, their content is read again when it is their turn.
+/// Beyond this many waiting objects, their content is read again before they are recorded.
 const MOST_HELD: usize = 2_000;
 
 /// A watched object.
@@ -104,12 +104,12 @@ pub struct Outbox {
     pub news: Notify,
 }
 
-/// What was taken out.
+/// Objects that left the outbox.
 #[derive(Debug, Default)]
 pub struct Taken {
     /// The objects. The content is missing where it must be read.
     pub objects: Vec<((WatchedKind, Key), Option<Watched>)>,
-    /// If nothing is left: the version up to which all requests are among these or were taken before.
+    /// If nothing is left: the version up to which all requests are among these or left it before.
     pub all_until: Option<u64>,
 }
 

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Context, NEED,
+    context::{Context, NEED},
     error::RecordError,
     inputs::Gathered,
     mark::Mark,
@@ -301,7 +301,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Removes the entries whose time is over, once a day, and at the first publication.
+    /// Removes the entries whose retention has passed, once a day, and at the first publication.
     async fn prune(&mut self) -> Result<(), record::Error> {
         let Some(retention) = self.context.settings.retention.map(SignedDuration::from) else { return Ok(()) };
         if self.pruned.is_some_and(|last| last.elapsed() < DAILY) {

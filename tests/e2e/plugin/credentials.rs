@@ -59,7 +59,7 @@ t23Pk/RTSyLBCyycQPAb82c1IwP8MWBZuLbg4YBK
 ";
 
 /// Every command with its required arguments, as a user might call it.
-const COMMANDS: [&[&str]; 28] = [
+const COMMANDS: [&[&str]; 29] = [
     &["roles"],
     &["roles", "-o", "json"],
     &["describe", "x"],
@@ -79,6 +79,7 @@ const COMMANDS: [&[&str]; 28] = [
     &["revoke", "x", "-m", "no", "--yes"],
     &["review", "x", "-m", "noted"],
     &["history", "-o", "csv"],
+    &["record", "check", "--log", "x", "--key", "x"],
     &["whoami"],
     &["whoami", "-o", "json"],
     &["whoami", "--prompt"],

@@ -29,7 +29,7 @@ pub struct Source {
     pub key: String,
 }
 
-/// An event with its place in the log.
+/// An event with its index in the log.
 #[derive(Clone, Debug)]
 pub struct Placed {
     /// The index of its entry.

@@ -12,7 +12,7 @@ use crate::{
 
 /// Prints the proof that an entry is in the log.
 ///
-/// The proof can be given away with the entry. Whoever has both and the public key can verify them without the log:
+/// The proof can be given away with the entry. A person who has both and the public key can verify them without the log:
 ///
 /// kubectl jit record proof --check proof.txt --entry entry.json --key KEY
 #[derive(Debug, Args)]
