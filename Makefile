@@ -126,7 +126,7 @@ plugin: rust ## Install kubectl jit with cargo install
 # The first build for a platform also compiles zig's libc.
 binaries plugin-binaries: export PATH := $(TOOLS)/zigbuild/bin:$(TOOLS)/bin:$(PATH)
 binaries: zigbuild ## Build the static, reproducible binaries of the operator into target/binaries
-	@for platform in $(subst $(comma), ,$(PLATFORMS)); do release/binary.sh jit-rbac "$$platform"; done
+	@for platform in $(subst $(comma), ,$(PLATFORMS)); do release/binary.sh jit-rbac "$$platform"; release/binary.sh jit-rbac-services "$$platform"; done
 
 image: binaries buildah ## Build the image of the operator into target/image/jit-rbac.oci.tar; PLATFORMS=linux/amd64 limits it
 	@release/image.sh "$(PLATFORMS)"

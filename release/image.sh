@@ -29,6 +29,8 @@ buildah=(buildah --root "$PWD/target/image/storage/root" --runroot "$PWD/target/
   >>target/image/log 2>&1 || { cat target/image/log >&2; exit 1; }
 
 for platform in ${platforms//,/ }; do
-  echo "$platform: $(stat --format %s "target/binaries/$platform/jit-rbac") bytes, sha256 $(sha256sum "target/binaries/$platform/jit-rbac" | cut -d ' ' -f 1)"
+  for binary in jit-rbac jit-rbac-services; do
+    echo "$platform $binary: $(stat --format %s "target/binaries/$platform/$binary") bytes, sha256 $(sha256sum "target/binaries/$platform/$binary" | cut -d ' ' -f 1)"
+  done
 done
 echo "target/image/jit-rbac.oci.tar: $name@$(cat target/image/digest)"

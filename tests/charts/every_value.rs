@@ -13,9 +13,11 @@ fn monitor(name: &'static str) -> Value {
     json!({"metrics": {name: {"enabled": true}}})
 }
 
+#[allow(clippy::too_many_lines, reason = "one row for each value")]
 fn operator() -> Vec<Row> {
     let nothing = || json!({});
     let policies = || json!({"networkPolicy": {"enabled": true}});
+    let notify = || json!({"notify": {"enabled": true}});
     let client_ca = || json!({"webhook": {"clientCA": {"configMap": "ca"}}});
     let mut rows = vec![
         ("global.imageRegistry", json!("r.example.com"), nothing()),
@@ -77,6 +79,30 @@ fn operator() -> Vec<Row> {
         ("webhook.podSpec", json!({"priorityClassName": "x"}), nothing()),
         ("webhook.certManager.enabled", json!(true), nothing()),
         ("webhook.certManager.injector", json!("x"), json!({"webhook": {"certManager": {"enabled": true}}})),
+        ("notify.enabled", json!(true), nothing()),
+        ("notify.cluster", json!("x"), notify()),
+        ("notify.consoleUrl", json!("https://jit.example.com"), notify()),
+        ("notify.secrets", json!(["x"]), notify()),
+        ("notify.allowedHosts", json!(["x.example.com"]), notify()),
+        ("notify.plainHosts", json!(["x.example.com"]), notify()),
+        ("notify.allowedCIDRs", json!(["10.0.0.0/8"]), notify()),
+        ("notify.authorities.configMap", json!("ca"), notify()),
+        ("notify.authorities.secret", json!("ca"), notify()),
+        ("notify.authorities.key", json!("x"), json!({"notify": {"enabled": true, "authorities": {"configMap": "ca"}}})),
+        ("notify.addresses.receiver", json!("mail"), notify()),
+        ("notify.addresses.users", json!([{"pattern": "(.*)", "mail": "$1@example.com"}]), notify()),
+        ("notify.addresses.groups", json!({"leads": [{"name": "mail", "to": ["leads@example.com"]}]}), notify()),
+        ("notify.addresses.admins", json!([{"name": "chat"}]), notify()),
+        ("notify.defaultRules", json!({"Notification_Admin_EndUser_Assignment": {"enabled": false}}), notify()),
+        ("notify.activeAssignments", json!(false), notify()),
+        ("notify.egressPorts", json!([2525]), json!({"notify": {"enabled": true}, "networkPolicy": {"enabled": true}})),
+        ("notify.resources", json!({"limits": {"memory": "1Gi"}}), notify()),
+        ("notify.podAnnotations", json!({"a": "b"}), notify()),
+        ("notify.podLabels", json!({"a": "b"}), notify()),
+        ("notify.serviceAccount.create", json!(false), json!({"notify": {"enabled": true, "serviceAccount": {"name": "x"}}})),
+        ("notify.serviceAccount.name", json!("x"), notify()),
+        ("notify.serviceAccount.annotations", json!({"a": "b"}), notify()),
+        ("notify.podSpec", json!({"priorityClassName": "x"}), notify()),
         ("outOfCluster.enabled", json!(true), json!({"outOfCluster": {"webhookUrl": "https://127.0.0.1:9443"}})),
         (
             "outOfCluster.webhookUrl",

@@ -137,7 +137,7 @@ fn t41_every_policy_refuses_everybody_its_own_probe() {
 
 #[test]
 fn t23_every_kind_is_covered_with_every_subresource() {
-    let plurals: BTreeSet<String> = crds::all().unwrap().into_iter().map(|(plural, _)| plural).collect();
+    let plurals: BTreeSet<String> = crds::guarded().unwrap().into_iter().map(|(plural, _)| plural).collect();
     let wanted = plurals.iter().flat_map(|plural| [plural.clone(), format!("{plural}/*")]).collect::<BTreeSet<_>>();
     let covered: BTreeSet<_> = texts(&rule("status")["resources"]).into_iter().map(str::to_owned).collect();
     assert_eq!(covered, wanted);
@@ -150,6 +150,22 @@ fn t23_every_kind_is_covered_with_every_subresource() {
 }
 
 #[test]
+fn t58_the_status_of_receivers_has_a_policy_of_its_own() {
+    let rendered = operator(&json!({"notify": {"enabled": true, "serviceAccount": {"name": "teller"}}}));
+    let policy = rendered.get("ValidatingAdmissionPolicy", "jit-rbac-receiver-status");
+    let rules = &policy["spec"]["matchConstraints"]["resourceRules"][0];
+    assert_eq!(texts(&rules["resources"]), ["notificationreceivers", "notificationreceivers/*"]);
+    assert!(policy["spec"]["matchConditions"].to_string().contains("system:serviceaccount:jit-system:teller"), "{policy}");
+    let binding = rendered.get("ValidatingAdmissionPolicyBinding", "jit-rbac-receiver-status");
+    assert_eq!(binding["spec"]["validationActions"], json!(["Deny"]));
+    // No grant depends on it, so it is no guard.
+    assert_eq!(
+        rendered.get("ConfigMap", "jit-rbac-config")["data"]["guards.json"],
+        default().get("ConfigMap", "jit-rbac-config")["data"]["guards.json"]
+    );
+}
+
+#[test]
 fn t52_deletion_of_records_is_asked_about() {
     for name in ["requests", "decisions", "bindings", "guards"] {
         assert_eq!(rule(name)["operations"], json!(["CREATE", "UPDATE", "DELETE"]), "{name}");
@@ -159,7 +175,7 @@ fn t52_deletion_of_records_is_asked_about() {
 #[test]
 fn t41_the_guards_are_our_configurations_and_our_kinds() {
     let text = policy("guards")["spec"]["matchConditions"].to_string();
-    for (plural, _) in crds::all().unwrap() {
+    for (plural, _) in crds::guarded().unwrap() {
         assert!(text.contains(&format!("{plural}.{}", names::GROUP)), "{plural}");
     }
     assert!(text.contains(&domain::guards::expected::api_service().name), "{text}");

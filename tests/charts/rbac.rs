@@ -44,6 +44,7 @@ const KINDS: [&str; 4] = [
     "roleactivationrequests.jitrbac.dev",
     "activationdecisions.jitrbac.dev",
 ];
+const NOTIFICATIONS: [&str; 2] = ["notificationreceivers.jitrbac.dev", "notificationrules.jitrbac.dev"];
 const PLAIN: [&str; 3] = ["roles.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io", "namespaces"];
 
 #[test]
@@ -139,6 +140,25 @@ fn t95_the_record_reads_and_writes_its_lease_only() {
         rights(rendered.get("Role", "jit-rbac-controller")).into_iter().filter(|right| right.ends_with(name)).collect();
     assert_eq!(of_controller, [format!("get {lease}")]);
     assert!(default().find("Deployment", name).is_none(), "it is off by default");
+}
+
+#[test]
+fn t60_the_notify_process_may_do_this_and_no_more() {
+    let name = "jit-rbac-notify";
+    let read: Vec<&str> = KINDS[..3].iter().copied().chain(NOTIFICATIONS).collect();
+    let mut wanted = each(&READ, &read);
+    wanted.extend(each(&["patch"], &["notificationreceivers/status.jitrbac.dev"]));
+    let rendered = operator(&json!({"notify": {"enabled": true, "activeAssignments": false}}));
+    assert_eq!(rights(rendered.get("ClusterRole", name)), wanted);
+    wanted.extend(each(&READ, &["rolebindings.rbac.authorization.k8s.io", "namespaces"]));
+    let rendered = operator(&json!({"notify": {"enabled": true}}));
+    assert_eq!(rights(rendered.get("ClusterRole", name)), wanted);
+    assert_eq!(rights(rendered.get("Role", name)), each(&READ, &["leases.coordination.k8s.io jit-rbac-controller"]));
+    // What it may do does not depend on the operator, and the operator has no further permission because of it.
+    for other in ["jit-rbac-controller", "jit-rbac-webhook"] {
+        assert_eq!(rendered.get("ClusterRole", other), default().get("ClusterRole", other));
+    }
+    assert!(default().all("Deployment").iter().all(|deployment| deployment["metadata"]["name"] != name));
 }
 
 #[test]
@@ -247,6 +267,8 @@ fn t52_only_admins_may_purge_and_nobody_is_given_the_guards() {
     let wanted: BTreeSet<_> = [
         each(&READ, &KINDS),
         each(&["create", "update", "patch", "delete"], &KINDS[..2]),
+        each(&READ, &NOTIFICATIONS),
+        each(&["create", "update", "patch", "delete"], &NOTIFICATIONS),
         each(&["delete", "purge"], &KINDS[2..3]),
         each(&["administer"], &["namespacelabels.jitrbac.dev"]),
     ]

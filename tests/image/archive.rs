@@ -21,9 +21,17 @@ pub fn platforms() -> Vec<String> {
     platforms.split(',').map(str::to_owned).collect()
 }
 
-/// Returns the binary that `make binaries` built for a platform.
-pub fn binary(platform: &str) -> PathBuf {
-    root().join("target/binaries").join(platform).join("jit-rbac")
+/// The programs of the image.
+pub const PROGRAMS: [&str; 2] = ["jit-rbac", "jit-rbac-services"];
+
+/// Returns a program that `make binaries` built for a platform.
+pub fn binary(platform: &str, program: &str) -> PathBuf {
+    root().join("target/binaries").join(platform).join(program)
+}
+
+/// Returns each program for each platform that was built.
+pub fn binaries() -> Vec<(String, &'static str)> {
+    platforms().into_iter().flat_map(|platform| PROGRAMS.map(|program| (platform.clone(), program))).collect()
 }
 
 /// Returns the output of a command that must succeed.

@@ -4,7 +4,7 @@ use std::{env::consts::ARCH, fs, path::Path, process::Command};
 
 use serde_json::json;
 
-use crate::archive::{Archive, binary, output, platforms, root};
+use crate::archive::{Archive, PROGRAMS, binaries, binary, output, platforms, root};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -48,23 +48,29 @@ fn list(layer: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_image_is_the_binary_and_the_license() {
+fn the_image_is_the_programs_and_the_license() {
     for (platform, image) in Archive::open().images() {
         let created = image.config["created"].as_str().unwrap().replace('T', " ").replace('Z', "");
         let [layer] = &image.layers[..] else { panic!("{platform}: {:?}", image.layers) };
-        assert_eq!(list(layer), [format!("-r--r--r-- 0/0 {created} LICENSE"), format!("-r-xr-xr-x 0/0 {created} jit-rbac")], "{platform}");
+        let programs = PROGRAMS.map(|program| format!("-r-xr-xr-x 0/0 {created} {program}"));
+        let wanted: Vec<_> = [format!("-r--r--r-- 0/0 {created} LICENSE")].into_iter().chain(programs).collect();
+        assert_eq!(list(layer), wanted, "{platform}");
 
         let file = |name| Command::new("tar").arg("-xzOf").arg(layer).arg(name).output().unwrap().stdout;
         assert!(file("LICENSE") == fs::read(root().join("LICENSE")).unwrap(), "{platform}: another license");
-        assert!(file("jit-rbac") == fs::read(binary(&platform)).unwrap(), "{platform}: another binary than that of make binaries");
+        for program in PROGRAMS {
+            let built = fs::read(binary(&platform, program)).unwrap();
+            assert!(file(program) == built, "{platform}: another {program} than that of make binaries");
+        }
     }
 }
 
 #[test]
 fn the_binaries_are_static_and_position_independent() {
-    for platform in platforms() {
-        let headers =
-            output(Command::new("readelf").args(["--wide", "--file-header", "--program-headers", "--dynamic"]).arg(binary(&platform)));
+    for (platform, program) in binaries() {
+        let mut readelf = Command::new("readelf");
+        readelf.args(["--wide", "--file-header", "--program-headers", "--dynamic"]).arg(binary(&platform, program));
+        let headers = output(&mut readelf);
         assert!(headers.contains("Flags: NOW PIE\n") && headers.contains("GNU_RELRO"), "{platform}: {headers}");
         assert!(!headers.contains("INTERP") && !headers.contains("(NEEDED)"), "{platform}: {headers}");
     }
@@ -72,14 +78,15 @@ fn the_binaries_are_static_and_position_independent() {
 
 #[test]
 fn the_binaries_run() {
-    for platform in platforms() {
+    for (platform, program) in binaries() {
+        let binary = binary(&platform, program);
         let native = platform == format!("linux/{}", if ARCH == "x86_64" { "amd64" } else { "arm64" });
         let emulator = if platform == "linux/arm64" { "qemu-aarch64-static" } else { "qemu-x86_64-static" };
-        let mut command = if native { Command::new(binary(&platform)) } else { Command::new(emulator) };
+        let mut command = if native { Command::new(&binary) } else { Command::new(emulator) };
         if !native {
-            command.arg(binary(&platform));
+            command.arg(&binary);
         }
-        assert_eq!(output(command.arg("--version")), format!("jit-rbac {VERSION}\n"), "{platform}");
+        assert_eq!(output(command.arg("--version")), format!("{program} {VERSION}\n"), "{platform}");
     }
 }
 
@@ -89,8 +96,8 @@ fn the_binaries_have_no_path_of_this_machine() {
     let home = std::env::var("HOME").unwrap();
     let rustup = std::env::var("RUSTUP_HOME").unwrap_or_else(|_| format!("{home}/.rustup"));
     let cargo = std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{home}/.cargo"));
-    for platform in platforms() {
-        let bytes = fs::read(binary(&platform)).unwrap();
+    for (platform, program) in binaries() {
+        let bytes = fs::read(binary(&platform, program)).unwrap();
         let text = String::from_utf8_lossy(&bytes);
         assert!(text.contains("/crates/tokio-"), "{platform}: no path of a source was found");
         for path in [root().to_str().unwrap(), &rustup, &cargo, "registry/src"] {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub fn test_cases() -> Vec<(&'static str, TestCase)> {
-    test_cases![p99_from_the_transition_to_the_wire_is_below_two_seconds]
+    test_cases![latency_from_the_transition_to_the_wire_is_below_two_seconds]
 }
 
 /// Events to measure.
@@ -29,7 +29,7 @@ pub fn delay(told: &Told) -> Result<SignedDuration, Error> {
     Ok(told.at.duration_since(at))
 }
 
-async fn p99_from_the_transition_to_the_wire_is_below_two_seconds(env: Arc<Env>) -> Outcome {
+async fn latency_from_the_transition_to_the_wire_is_below_two_seconds(env: Arc<Env>) -> Outcome {
     let authority = Authority::default();
     let hook = Hook::accepting(&authority);
     let (scene, _permit) = scene(&env, "p99", json!({})).await?;

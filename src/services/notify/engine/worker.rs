@@ -224,7 +224,9 @@ pub async fn report(shared: Shared, handle: Arc<Handle>, stop: CancellationToken
             () = handle.gone.cancelled() => return,
             () = stop.cancelled() => break,
         }
-        write(&shared, &handle).await;
+        if !write(&shared, &handle).await {
+            continue;
+        }
         tokio::select! {
             () = sleep(WRITES) => {}
             () = stop.cancelled() => break,
@@ -235,14 +237,15 @@ pub async fn report(shared: Shared, handle: Arc<Handle>, stop: CancellationToken
     write(&shared, &handle).await;
 }
 
-async fn write(shared: &Shared, handle: &Arc<Handle>) {
+/// Returns true if there was something to write.
+async fn write(shared: &Shared, handle: &Arc<Handle>) -> bool {
     let (name, uid, wanted) = {
         let mut state = handle.state.lock();
         (state.name.clone(), state.uid.clone(), state.report(shared.clock.now()))
     };
     let patch = status_patch::patch(&*handle.stored.lock(), &wanted);
     if patch.as_object().is_none_or(serde_json::Map::is_empty) {
-        return;
+        return false;
     }
     // The UID: a receiver that was created again starts at its new creation.
     let body = json!({"metadata": {"uid": uid}, "status": patch});
@@ -256,4 +259,5 @@ async fn write(shared: &Shared, handle: &Arc<Handle>) {
             handle.changed.notify_one();
         }
     }
+    true
 }
