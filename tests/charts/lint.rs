@@ -21,10 +21,11 @@ use crate::{
 const FOREIGN: &str = "PodMonitor,ServiceMonitor,PrometheusRule,Certificate,Issuer";
 
 /// What kube-score asks for and the charts do not have, with the reason.
-const NOT_ASKED_FOR: [(&str, &str); 5] = [
+const NOT_ASKED_FOR: [(&str, &str); 6] = [
     ("container-ephemeral-storage-request-and-limit", "the processes write no file: their file system is read-only"),
     ("container-image-pull-policy", "a value; a tag or a digest is never reused"),
     ("pod-networkpolicy", "a value: only the admin knows the networks of the control plane"),
+    ("deployment-strategy", "notify and record run once: a second one would send twice, or be refused by the log"),
     ("deployment-has-host-podantiaffinity", "topologySpreadConstraints spread the pods"),
     ("deployment-has-poddisruptionbudget", "a value; without it there is no budget"),
 ];
