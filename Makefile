@@ -300,10 +300,10 @@ cluster: node ## Start a cluster of one node with the product in pods, and leave
 	@$(MAKE) --no-print-directory image PLATFORMS=$(PLATFORMS) >&2
 	@target/debug/cluster up
 
-demo: plane ## Execute the main workflow from start to end; half a minute after the builds
+demo: plane notify-tools ## Execute the main workflow from start to end; half a minute after the builds
 	@$(PLANE) demo
 
-up: plane ## Start a control plane with the operator, and leave it running; prints one export line
+up: plane notify-tools ## Start a control plane with the operator, and leave it running; prints one export line
 	@$(PLANE) up
 
 down: ## Stop what `make up` and `make cluster` started

@@ -27,7 +27,6 @@ pub const MAX_REFERENCES: usize = 256;
     kind = "NotificationReceiver",
     plural = "notificationreceivers",
     shortname = "nrec",
-    category = "jit",
     status = "NotificationReceiverStatus",
     derive = "PartialEq",
     doc = "How and where messages are sent. What is sent to it is in notification rules.",

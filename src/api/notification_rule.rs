@@ -17,7 +17,6 @@ use super::{duration::Duration, text::Line};
     kind = "NotificationRule",
     plural = "notificationrules",
     shortname = "nrule",
-    category = "jit",
     derive = "PartialEq",
     doc = "Which events are sent to whom. How they are sent is in notification receivers.",
     printcolumn(name = "EVENT", type_ = "string", json_path = ".spec.event"),

@@ -25,6 +25,12 @@ pub fn program(name: &str) -> Result<PathBuf> {
     found.map_err(Error::State)
 }
 
+/// Returns a program of other projects that a target of the Makefile builds into the cache.
+pub(crate) fn tool(name: &str, target: &str) -> Result<PathBuf> {
+    let path = crate::binaries::cache()?.with_file_name("tools").join("bin").join(name);
+    if path.is_file() { Ok(path) } else { Err(Error::State(format!("{name} is missing: run '{target}'"))) }
+}
+
 /// Returns the checkout that this crate was built from, with charts and examples.
 pub fn checkout() -> Result<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -117,7 +117,7 @@ async fn refused_configurations_get_the_reason(env: Arc<Env>) -> Outcome {
         (
             "A configuration with an unknown field",
             ["--config", "config.json"],
-            "jit-rbac: the configuration config.json cannot be used: unknown field `maxGrants`, expected one of `operatorNamespace`, `controller`, `webhook`, `maxGrant`, `identity`, `systemNamespaces`, `guardedLabels`, `guards` at line 1 column 12\n",
+            "jit-rbac: the configuration config.json cannot be used: unknown field `maxGrants`, expected one of `operatorNamespace`, `controller`, `webhook`, `maxGrant`, `identity`, `systemNamespaces`, `guardedLabels`, `guards`, `record` at line 1 column 12\n",
         ),
     ] {
         let output = Command::new(program("jit-rbac")?).current_dir(&directory).arg("controller").args(args).output().await?;

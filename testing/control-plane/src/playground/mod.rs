@@ -1,6 +1,7 @@
 //! The content of the control planes of `make up` and `make demo`: namespaces, roles, users, the examples.
 
 mod audit_log;
+mod mail;
 
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use crate::{ADMIN, Cluster, Error, Result};
 
 pub use audit_log::AuditLog;
+pub use mail::{Mail, MailServer, Mailbox};
 
 const NAMESPACES: &str = include_str!("namespaces.yaml");
 const REQUESTERS: &str = include_str!("requesters.yaml");

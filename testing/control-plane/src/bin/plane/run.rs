@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use control_plane::{Error, Operator, OperatorOptions, Reaper, Result, State, checkout, playground::AuditLog};
+use control_plane::{
+    Error, Operator, OperatorOptions, Reaper, Result, State, checkout,
+    playground::{AuditLog, MailServer},
+};
 
 /// Upgrades the chart and restarts the operator on the running control plane.
 pub(crate) async fn run() -> Result<()> {
@@ -11,6 +14,7 @@ pub(crate) async fn run() -> Result<()> {
     }
     let mut options = OperatorOptions::of_checkout(&checkout()?)?;
     AuditLog::prepare(state.cluster.directory())?.add_to(&mut options);
+    MailServer::add_to(&mut options);
     options.webhook_port = Some(state.webhook_port);
     state.end_operator().await?;
     held.save(&state)?;

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use control_plane::{
     Operator, OperatorOptions, Options, Plane, Result, State, checkout,
-    playground::{self, AuditLog},
+    playground::{self, AuditLog, MailServer},
 };
 
 /// Starts a control plane with operator and examples, and leaves it running.
@@ -25,16 +25,22 @@ pub(crate) async fn up() -> Result<()> {
     let cluster = plane.cluster().clone();
     let audit_log = AuditLog::prepare(cluster.directory())?;
     audit_log.add_to(&mut operator_options);
+    let mail = MailServer::start(&cluster, plane.reaper()).await?;
+    MailServer::add_to(&mut operator_options);
     playground::namespaces(&cluster).await?;
     playground::requesters(&cluster).await?;
     eprintln!("Installing charts/jit-rbac; starting the webhook and {} controllers.", operator_options.replicas);
     let operator = Operator::start(&cluster, plane.reaper(), operator_options).await?;
+    mail.receive(&cluster).await?;
     playground::examples(&cluster, &root.join("examples")).await?;
 
-    let state = State { plane: plane.records()?, operator: operator.records()?, webhook_port: operator.webhook_port(), cluster };
+    let servers = std::iter::once(mail.record()?).chain(plane.records()?).collect();
+    let state = State { plane: servers, operator: operator.records()?, webhook_port: operator.webhook_port(), cluster };
     held.save(&state)?;
     operator.detach();
+    mail.detach();
     plane.detach();
+    eprintln!("Notifications arrive at {}.", mail.page());
     eprintln!("The audit log is in {}: `kubectl jit record list --log {0} --key {}`.", audit_log.log.display(), audit_log.key.display());
     eprintln!("The control plane is running. Logs are in {}; `make down` stops it.", state.cluster.directory().display());
     say_where(&state.cluster.kubeconfig(), &state.cluster.binaries().kubectl);

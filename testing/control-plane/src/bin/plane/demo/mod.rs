@@ -6,7 +6,11 @@ mod screen;
 use std::fs;
 use std::time::Duration;
 
-use control_plane::{Cluster, Error, Operator, OperatorOptions, Options, Plane, Result, checkout, on_interrupt, playground, wait_for_ok};
+use control_plane::{
+    Cluster, Error, Operator, OperatorOptions, Options, Plane, Result, checkout, on_interrupt,
+    playground::{self, MailServer},
+    wait_for_ok,
+};
 use jiff::Timestamp;
 
 use audit_times::AuditTimes;
@@ -27,14 +31,34 @@ pub(crate) async fn demo() -> Result<()> {
     let mut options = OperatorOptions::of_checkout(&root)?;
     let audit_log = playground::AuditLog::prepare(cluster.directory())?;
     audit_log.add_to(&mut options);
+    let mail = MailServer::start(&cluster, plane.reaper()).await?;
+    MailServer::add_to(&mut options);
     let operator = Operator::start(&cluster, plane.reaper(), options).await?;
+    mail.receive(&cluster).await?;
     let mut story = Story { screen: Screen::new(&cluster), audit_times: AuditTimes::new(cluster.audit()), table: Vec::new() };
     story.access(&cluster, &root.join("charts/jit-access")).await?;
     story.self_service().await?;
     story.two_leads().await?;
     story.killed(&operator).await?;
+    notified(&mail).await?;
     recorded(&audit_log).await?;
     story.end();
+    Ok(())
+}
+
+/// Shows who was notified of what. The last grant ends after its requester was told that it was granted.
+async fn notified(server: &playground::MailServer) -> Result<()> {
+    println!("\n# The people concerned have received mail.");
+    let about = |mails: &[playground::Mail], request: &str, to: &str| {
+        let sent = |mail: &playground::Mail| mail.subject.contains(request) && mail.to.iter().any(|to_| to_.address == to);
+        mails.iter().filter(|mail| sent(mail)).count()
+    };
+    let enough =
+        |mails: &[playground::Mail]| about(mails, "inc-4713", "leads@example.com") > 0 && about(mails, "inc-4714", "dev@example.com") > 1;
+    for mail in server.messages(enough).await? {
+        let to: Vec<&str> = mail.to.iter().map(|to| to.address.as_str()).collect();
+        println!("  {:<22} {}", to.join(", "), mail.subject);
+    }
     Ok(())
 }
 
