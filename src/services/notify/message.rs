@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use domain::activity::Severity;
+
 /// A message, independent of the receiver that sends it.
 ///
 /// Texts may contain anything that users wrote: each sink escapes them for its format.
@@ -55,29 +57,6 @@ pub struct Thread {
     pub namespace: Option<String>,
     /// The severity of an alert about the matter.
     pub severity: Severity,
-}
-
-/// How urgent something is, from the least urgent one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
-    /// For information.
-    Info,
-    /// Someone must act soon.
-    Warning,
-    /// Someone must act now.
-    Critical,
-}
-
-impl Severity {
-    /// Returns the word for labels and texts.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
-    }
 }
 
 /// What a message means for its thread.

@@ -6,18 +6,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::queue::Item;
 use crate::notify::{Address, Fact, Message, Severity, State, Thread};
-use domain::{activity, canonical::hex, notify::text};
+use domain::{canonical::hex, notify::text};
 
 /// Most messages that a summary lists.
 const MOST_LISTED: usize = 30;
-
-const fn severity(severity: activity::Severity) -> Severity {
-    match severity {
-        activity::Severity::Info => Severity::Info,
-        activity::Severity::Warning => Severity::Warning,
-        activity::Severity::Critical => Severity::Critical,
-    }
-}
 
 const fn state(state: text::State) -> State {
     match state {
@@ -41,13 +33,13 @@ pub fn message(item: &Item, console_url: &str, reference: Option<String>) -> Mes
         id: occasion.event.id.clone(),
         event_type: occasion.cloud_event_type(),
         time: occasion.event.at,
-        severity: severity(text.severity),
+        severity: text.severity,
         subject: text::subject(occasion),
         thread: Thread {
             key: text.thread.clone(),
             topic: occasion.event.topic.as_str().to_owned(),
             namespace: subject.namespace.clone(),
-            severity: severity(text.thread_severity),
+            severity: text.thread_severity,
         },
         state: state(text.state),
         until: text.until,
